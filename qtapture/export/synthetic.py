@@ -58,7 +58,7 @@ class _Half:
     @property
     def next_seq(self) -> int:
         if self.base is None:
-            return self.isn + 1 & _MASK
+            return self.isn + 1 + self.finished & _MASK
         return self.seq(self.next_offset) + self.finished & _MASK
 
     def seq(self, offset: int) -> int:
