@@ -17,7 +17,7 @@ from typing import BinaryIO, TypeVar
 
 from qtapture.errors import UsageError
 
-__all__ = ["OutputFile", "OutputFolder", "open_private"]
+__all__ = ["OutputFile", "OutputFolder", "append_private", "open_private"]
 
 # A large buffer, as exporters write many small pieces (packets of some hundred bytes).
 _BUFFER = 1 << 18
@@ -29,6 +29,12 @@ def open_private(path: Path) -> BinaryIO:
     """Create a new file that only we can read, for writing."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     return open(descriptor, "wb", buffering=_BUFFER)  # noqa: PTH123 - a descriptor, not a path
+
+
+def append_private(path: Path) -> BinaryIO:
+    """Open a file again that `open_private` created, for writing at its end."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    return open(descriptor, "ab", buffering=_BUFFER)  # noqa: PTH123 - a descriptor, not a path
 
 
 class OutputFile:

@@ -2,6 +2,7 @@
 
 import itertools
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from builders.traffic import (
@@ -338,10 +339,8 @@ def test_a_clock_that_was_set_back_is_shown_as_it_was(path):
     assert times[-1] < 50
 
 
-def test_two_hundred_thousand_segments_need_no_more_memory_than_a_thousand():
-    export = EXPORTS["pcapng"].open(
-        __import__("pathlib").Path("/dev/null"), clock(), ExportOptions()
-    )
+def test_many_segments_need_no_more_memory_than_few():
+    export = EXPORTS["pcapng"].open(Path("/dev/null"), clock(), ExportOptions())
     subject = tls_connection()
     export.begin(tables(subject))
     export.traffic(Opened(connection=subject, time_ns=START_NS))
