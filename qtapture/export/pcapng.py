@@ -170,6 +170,8 @@ class PcapngExport:
     def _segment(self, segment: Segment) -> None:
         connection = segment.connection
         synthetic = self._connection(connection, segment.time_ns)
+        if not segment.data:
+            return  # a call that moved nothing has no packet to carry a comment
         comment = ""
         if synthetic.is_fresh(segment.direction):
             comment = self._first_comment(synthetic, segment)
