@@ -128,7 +128,11 @@ class OutputFolder:
             aside = _make_folder_beside(self._path)
             # rename(2) replaces an empty folder in one step.
             self._path.rename(aside)
-            self.at.rename(self._path)
+            try:
+                self.at.rename(self._path)
+            except OSError:
+                aside.rename(self._path)  # the earlier output is better than none
+                raise
             shutil.rmtree(aside)
         else:
             _reporting(self._path, lambda: self.at.rename(self._path))
