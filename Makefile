@@ -1,0 +1,76 @@
+# From a fresh checkout: `make demo` records a real HTTPS exchange, `make test` runs everything.
+# Debian 12; root is needed to install packages and to record.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+BPF := $(wildcard bpf/*.c bpf/*.h)
+CLANG ?= clang-14
+# The dialect of the ahead-of-time object; v3 instructions, as of Linux 5.1.
+BPF_FLAGS := -g -O2 -target bpf -mcpu=v3 -Wall -Werror -I bpf -I /usr/include/$(shell uname -m)-linux-gnu
+PYTEST_ARGS ?= -q -p no:cacheprovider
+
+.PHONY: help setup demo test check bench docs clean test-packages
+
+help:
+	@echo "make setup  .venv/bin/qtapture"
+	echo "make demo   set up, record a real HTTPS exchange, export it (root)"
+	echo "make test   set up and run all checks and tests (root, for the live ones)"
+	echo "make check  style, types, layers, kernel side"
+	echo "make bench  measure what docs/ states"
+	echo "make docs   write the generated pages anew"
+	echo "make clean  remove what was made"
+
+setup: .venv/.stamp-setup
+
+.venv/.stamp-setup: pyproject.toml scripts/setup scripts/packages
+	@scripts/setup
+	touch $@
+	echo "ready: $(BIN)/qtapture"
+
+demo: setup
+	@scripts/packages record demo
+	scripts/demo/run
+
+test-packages: setup
+	@scripts/packages record check test
+	$(MAKE) tests/npm/node_modules/.stamp-npm
+
+tests/npm/node_modules/.stamp-npm: $(wildcard tests/npm/package.json tests/npm/package-lock.json)
+	@[ -e tests/npm/package-lock.json ] || exit 0
+	mkdir -p build
+	npm ci --prefix tests/npm --silent --no-audit --no-fund </dev/null >build/npm.log 2>&1 || {
+	  echo "npm could not install tests/npm (details: build/npm.log)" >&2
+	  exit 1
+	}
+	touch $@
+
+test: test-packages check
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup
+	@scripts/packages check
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check . || { echo "ruff format would change files" >&2; exit 1; }
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports >build/lint-imports.log 2>&1 || { cat build/lint-imports.log >&2; exit 1; }
+	$(BIN)/clang-format --dry-run -Werror $(BPF)
+	for arch in x86 arm64; do
+	  $(CLANG) $(BPF_FLAGS) -D__TARGET_ARCH_$$arch -c bpf/qtapture.bpf.c -o build/qtapture.$$arch.o
+	done
+	echo "check: style, types, layers and the kernel side for x86-64 and arm64 are in order"
+
+bench: setup
+	@scripts/packages record demo
+	scripts/bench
+
+docs: setup
+	@$(BIN)/python scripts/cli_reference.py docs/cli.md
+
+clean:
+	@rm -rf build dist demo-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
+	rm -rf .venv tests/npm/node_modules
+	find qtapture tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
