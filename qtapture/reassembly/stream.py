@@ -14,6 +14,7 @@ from qtapture.events import (
     Closed,
     Connection,
     Direction,
+    Loss,
     Opened,
     ProcessExited,
     ProcessStarted,
@@ -44,6 +45,10 @@ def iter_traffic(source: Source, plan: Plan) -> Iterator[Traffic]:
     return _Stream(plan).iter_all(source)
 
 
+# At one moment what opens comes first, what closes last.
+_OPEN, _LOSE, _CLOSE = range(3)
+
+
 @dataclass(slots=True)
 class _Stream:
     """The state of the second pass."""
@@ -51,46 +56,41 @@ class _Stream:
     plan: Plan
     lanes: dict[tuple[int, Direction], StreamLane] = field(default_factory=dict)
     now_ns: int = 0
-    opening: list[Connection] = field(default_factory=list)
-    closing: list[tuple[int, int, Connection]] = field(default_factory=list)
+    # What the tables know the time of: time, rank, number, thing.
+    due: list[tuple[int, int, int, Connection | Loss]] = field(default_factory=list)
 
     def iter_all(self, source: Source) -> Iterator[Traffic]:
-        """Merge samples, openings, closings and losses by time."""
-        connections = self.plan.tables.connections
-        # Popped from the end: earliest last.
-        self.opening = sorted(connections, key=lambda c: (c.first_ns, c.number), reverse=True)
-        losses = sorted(self.plan.losses.losses, key=lambda loss: loss.time_ns, reverse=True)
+        """Merge samples with openings, closings and losses by time."""
+        self.due = [(c.first_ns, _OPEN, c.number, c) for c in self.plan.tables.connections]
+        losses = enumerate(self.plan.losses.losses)
+        self.due += [(loss.time_ns, _LOSE, at, loss) for at, loss in losses]
+        heapq.heapify(self.due)
         for item in Merge(self.plan.late).iter_items(source.iter_records()):
             if isinstance(item.what, EventRecord):
                 continue
             self.now_ns = max(self.now_ns, item.time_ns)
-            while losses and losses[-1].time_ns <= self.now_ns:
-                yield losses.pop()
-            yield from self._turn()
+            while self.due and self.due[0][:2] < (self.now_ns, _CLOSE):
+                yield from self._next_due()
             yield from self._sample(item)
-        self.now_ns = max(self.now_ns, self.plan.tables.end_ns)
-        yield from self._turn()
-        while losses:
-            yield losses.pop()
-        for _, _, connection in sorted(self.closing, key=lambda row: row[:2]):
-            yield from self._close(connection)
+        while self.due:
+            yield from self._next_due()
 
-    def _turn(self) -> Iterator[Traffic]:
-        """Open what has begun and close what has ended by now, each in its order."""
-        while self.opening and self.opening[-1].first_ns <= self.now_ns:
-            yield from self._close_before(self.opening[-1].first_ns)
-            connection = self.opening.pop()
-            yield Opened(connection=connection, time_ns=connection.first_ns)
-            end = max(connection.last_ns, connection.closed_ns or self.plan.tables.end_ns)
-            heapq.heappush(self.closing, (end, connection.number, connection))
-        yield from self._close_before(self.now_ns)
+    def _next_due(self) -> Iterator[Traffic]:
+        time_ns, rank, number, thing = heapq.heappop(self.due)
+        if isinstance(thing, Loss):
+            yield thing
+        elif rank == _OPEN:
+            yield Opened(connection=thing, time_ns=time_ns)
+            heapq.heappush(self.due, (self._end(thing), _CLOSE, number, thing))
+        else:
+            yield from self._close(thing)
 
-    def _close_before(self, time_ns: int) -> Iterator[Traffic]:
-        while self.closing and self.closing[0][0] < time_ns:
-            yield from self._close(heapq.heappop(self.closing)[2])
+    def _end(self, connection: Connection) -> int:
+        """When nothing more of it follows: what a library had read may be asked for later."""
+        return max(connection.last_ns, connection.closed_ns or self.plan.tables.end_ns)
 
     def _close(self, connection: Connection) -> Iterator[Traffic]:
-        end = max(connection.last_ns, connection.closed_ns or self.plan.tables.end_ns)
+        end = self._end(connection)
         for direction in Direction:
             lane = self._lane(connection, direction)
             lane.time_ns = max(lane.time_ns, end)
@@ -143,8 +143,8 @@ class _Stream:
         if route.limits is not None:
             end = min(end, route.limits[way])
             data = data[: max(end - start, 0)]
-        if end <= start:
-            return
+        if end <= start or self._end(route.connection) < self.now_ns:
+            return  # the latter: a straggler too many to be kept came after the end
         head = sample.head
         shift = route.shifts[way]
         lane = self._lane(route.connection, route.directions[way])
