@@ -8,8 +8,9 @@ Rule 3: the same source gives the same result, however its CPUs were interleaved
 """
 
 from qtapture.reassembly.assemble import SideChoice
+from qtapture.reassembly.losses import KIND_NAMES
 from qtapture.reassembly.plan import Plan
 from qtapture.reassembly.stream import iter_traffic
 from qtapture.reassembly.survey import survey
 
-__all__ = ["Plan", "SideChoice", "iter_traffic", "survey"]
+__all__ = ["KIND_NAMES", "Plan", "SideChoice", "iter_traffic", "survey"]

@@ -16,8 +16,13 @@ from qtapture.reassembly.plan import Counts, Plan, SourceKey
 from qtapture.reassembly.processes import ProcessBook, ProcessKey
 from qtapture.reassembly.rows import SocketRow, SslKey, SslRow
 from qtapture.reassembly.sockets import SocketBook
+from qtapture.timebase import Anchor
 
 __all__ = ["Books", "SideChoice", "assemble"]
+
+
+# Header facts that every export may state.
+_FACTS = ("uuid", "host", "machine", "kernel", "boot_id", "tool")
 
 
 class SideChoice(StrEnum):
@@ -39,6 +44,7 @@ class Books:
     counts: Counts
     libraries: dict[int, Library] = field(default_factory=dict)
     mapped: dict[ProcessKey, list[tuple[int, int, bool]]] = field(default_factory=dict)
+    anchors: list[Anchor] = field(default_factory=list)
     notes: list[tuple[int, dict[str, object]]] = field(default_factory=list)
     start_ns: int = 0
     end_ns: int = 0
@@ -51,9 +57,10 @@ class Books:
 
 def assemble(books: Books, header: Mapping[str, Any], late: Late, side: SideChoice) -> Plan:
     """Pair, judge, number and route everything that the survey saw."""
-    anchor = header.get("anchor")
-    if isinstance(anchor, dict) and number(anchor, "boottime"):
-        books.start_ns = min(books.start_ns or 1 << 64, number(anchor, "boottime"))
+    anchor = _maybe_anchor(header)
+    if anchor is not None:
+        books.anchors.insert(0, anchor)
+        books.see(anchor.boottime_ns)
     entries = sorted(_iter_entries(books, side), key=lambda entry: entry.order)
     connections, routes, holes = build(entries, books.processes, books.libraries)
     tables = Tables(
@@ -73,8 +80,20 @@ def assemble(books: Books, header: Mapping[str, Any], late: Late, side: SideChoi
         routes=routes,
         holes=holes,
         counts=books.counts,
+        anchors=books.anchors,
         unknown_sockets=_first_sockets(books.sockets),
         notes=books.notes,
+    )
+
+
+def _maybe_anchor(header: Mapping[str, Any]) -> Anchor | None:
+    found = header.get("anchor")
+    if not isinstance(found, dict) or not number(found, "boottime"):
+        return None
+    return Anchor(
+        boottime_ns=number(found, "boottime"),
+        monotonic_ns=number(found, "monotonic"),
+        realtime_ns=number(found, "realtime"),
     )
 
 
@@ -87,7 +106,7 @@ def _first_sockets(book: SocketBook) -> dict[SslKey, SourceKey]:
 
 
 def _facts(header: Mapping[str, Any]) -> dict[str, str]:
-    found = {name: text(header, name) for name in ("uuid", "host", "kernel", "boot_id", "tool")}
+    found = {name: text(header, name) for name in _FACTS}
     argv = header.get("argv")
     if isinstance(argv, list):
         found["argv"] = " ".join(str(word) for word in argv)

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from qtapture.reassembly.samples import LostMark, iter_perf, sample_time
+from qtapture.reassembly.perf import LostMark, iter_perf
+from qtapture.reassembly.samples import sample_time
 from qtapture.source import EventRecord, EventType, Hole, Record, Slice
 
 __all__ = ["Item", "Late", "Merge"]

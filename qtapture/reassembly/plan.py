@@ -9,6 +9,7 @@ from qtapture.reassembly.losses import LossBook
 from qtapture.reassembly.merge import Late
 from qtapture.reassembly.processes import ProcessBook
 from qtapture.reassembly.rows import SocketKey, SslKey
+from qtapture.timebase import Anchor
 
 __all__ = ["Counts", "Holes", "Plan", "Route", "SourceKey"]
 
@@ -52,5 +53,6 @@ class Plan:
     routes: dict[SourceKey, Route]
     holes: dict[int, Holes]  # by connection number, where there are any
     counts: Counts
+    anchors: list[Anchor]
     unknown_sockets: dict[SslKey, SourceKey]  # SSL objects, for samples before their join
     notes: list[tuple[int, dict[str, object]]]  # time, body: NOTE and END events

@@ -7,7 +7,7 @@ Values are named tuples: millions of them are made, and a tuple costs a third of
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -22,7 +22,6 @@ __all__ = [
     "Head",
     "Join",
     "Kind",
-    "LostMark",
     "Missing",
     "Sample",
     "SampleType",
@@ -35,7 +34,7 @@ __all__ = [
     "TlsJoin",
     "Tuple",
     "decode",
-    "iter_perf",
+    "sample_kind",
     "sample_time",
 ]
 
@@ -270,12 +269,6 @@ class TlsFree(NamedTuple):
 Sample = Exec | ExecArgs | Fork | Exit | SockState | SockData | TlsData | TlsJoin | TlsFree
 
 
-class LostMark(NamedTuple):
-    """PERF_RECORD_LOST: samples that found no room in this ring just before."""
-
-    lost: int
-
-
 _HEAD = LAYOUTS["qt_head"].reader
 _EXEC = LAYOUTS["qt_exec"].reader
 _EXEC_ARGS = LAYOUTS["qt_exec_args"].reader
@@ -288,6 +281,7 @@ _TLS_JOIN = LAYOUTS["qt_tls_join"].reader
 _TLS_FREE = LAYOUTS["qt_tls_free"].reader
 _TIME = struct.Struct("<Q")
 _TIME_AT = LAYOUTS["qt_head"].offsets()["time_ns"][0]
+_KIND_AT = LAYOUTS["qt_head"].offsets()["kind"][0]
 _LENGTH = struct.Struct("<I")
 _LENGTH_AT = LAYOUTS["qt_head"].offsets()["length"][0]
 _H = 9  # flat fields of a head
@@ -388,45 +382,13 @@ def decode(raw: bytes) -> Sample | None:
     return kind[1](raw[:length])
 
 
+def sample_kind(raw: bytes) -> int:
+    """What a sample that has a head is counted under."""
+    return raw[_KIND_AT]
+
+
 def sample_time(raw: bytes) -> int | None:
     """The time of a sample without decoding the rest; None where it is too short."""
     if len(raw) < _HEAD.size:
         return None
     return int(_TIME.unpack_from(raw, _TIME_AT)[0])
-
-
-# ------------------------------------------------------------------ perf records
-
-_PERF_HEAD = struct.Struct("<IHH")
-_PERF_LOST = struct.Struct("<QQ")
-_PERF_RECORD_LOST = 2  # include/uapi/linux/perf_event.h
-_PERF_RECORD_SAMPLE = 9
-
-
-def iter_perf(data: bytes | memoryview) -> Iterator[bytes | LostMark | None]:
-    """The samples and marks in a slice; None for what is not a record, which ends the slice."""
-    view = memoryview(data).cast("B")
-    position = 0
-    while position + _PERF_HEAD.size <= len(view):
-        kind, _, size = _PERF_HEAD.unpack_from(view, position)
-        if size < _PERF_HEAD.size or position + size > len(view):
-            yield None
-            return
-        body = view[position + _PERF_HEAD.size : position + size]
-        if kind == _PERF_RECORD_SAMPLE:
-            yield _raw_of(body)
-        elif kind == _PERF_RECORD_LOST and len(body) >= _PERF_LOST.size:
-            yield LostMark(_PERF_LOST.unpack_from(body)[1])
-        position += size
-    if position != len(view):
-        yield None
-
-
-def _raw_of(body: memoryview) -> bytes | None:
-    """PERF_SAMPLE_RAW: a length, then the bytes and the ring's padding."""
-    if len(body) < _LENGTH.size:
-        return None
-    length = _LENGTH.unpack_from(body)[0]
-    if length > len(body) - _LENGTH.size:
-        return None
-    return bytes(body[_LENGTH.size : _LENGTH.size + length])

@@ -3,6 +3,7 @@
 Rule 1: a sample that makes no sense costs itself and is counted; nothing raises.
 """
 
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,14 +27,19 @@ from qtapture.reassembly.samples import (
     TlsFree,
     TlsJoin,
     decode,
+    sample_kind,
 )
 from qtapture.reassembly.sockets import SocketBook
 from qtapture.source import EventRecord, EventType, Source
+from qtapture.timebase import Anchor
 
 __all__ = ["survey"]
 
 # Notes are for people; a recorder that writes more than this says the same thing again.
 _MOST_NOTES = 10_000
+# One in 60 s: a year of them is half a million.
+_MOST_ANCHORS = 1_000_000
+_ANCHOR = struct.Struct("<QQQ")
 
 
 def survey(source: Source, *, side: SideChoice = SideChoice.BEST) -> Plan:
@@ -71,12 +77,12 @@ class _Survey:
             self._event(item.what)
             return
         books.see(item.time_ns)
+        kind = sample_kind(item.what)
+        books.counts.by_kind[kind] = books.counts.by_kind.get(kind, 0) + 1
         sample = decode(item.what)
         if sample is None:
             books.counts.unknown += 1
             return
-        kind = sample.head.kind
-        books.counts.by_kind[kind] = books.counts.by_kind.get(kind, 0) + 1
         self._sample(sample)
 
     def _sample(self, sample: Sample) -> None:
@@ -115,6 +121,8 @@ class _Survey:
             books.losses.loss(record)
         elif record.type == EventType.RING_LOSS:
             books.losses.ring_loss(record)
+        elif record.type == EventType.ANCHOR:
+            self._anchor(record)
         elif record.type >= EventType.PROCESS:
             body = maybe_object(record.body)
             if body is None:
@@ -122,6 +130,16 @@ class _Survey:
             else:
                 books.see(record.time_ns)
                 self._told(record, body)
+
+    def _anchor(self, record: EventRecord) -> None:
+        books = self.books
+        if len(record.body) < _ANCHOR.size or len(books.anchors) >= _MOST_ANCHORS:
+            books.counts.malformed += 1
+            return
+        boottime, monotonic, realtime = _ANCHOR.unpack_from(record.body)
+        books.anchors.append(
+            Anchor(boottime_ns=boottime, monotonic_ns=monotonic, realtime_ns=realtime)
+        )
 
     def _told(self, record: EventRecord, body: Mapping[str, Any]) -> None:
         books = self.books
