@@ -435,11 +435,12 @@ class Socket:
         while at < len(data):
             piece = data[at : at + PIECE]
             captured = b"" if missing in (2, 3, 4) else piece[:64] if missing == 1 else piece
-            self._piece(process, way, piece, captured, missing, (at, len(data)), tls)
+            self._piece(process, way, (piece, captured), missing, (at, len(data)), tls)
             at += len(piece)
         self.offsets[way] += len(data)
 
-    def _piece(self, process, way, piece, captured, missing, call, tls) -> None:
+    def _piece(self, process, way, pieces, missing, call, tls) -> None:
+        piece, captured = pieces
         kind = KIND_HEADS if missing == 1 else KIND_SOCKET
         raw = pack(
             "qt_sock_data",
