@@ -6,7 +6,7 @@ Rule 2: holes are exact where offsets or totals say so; else they have no end.
 Rule 3: `complete` is never a guess: where nothing can tell, the losses of that time decide.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from qtapture.events import Reason, ReasonCode, Verdict
@@ -82,8 +82,8 @@ class _Stream:
         """Take start..end of a source; gives the shift from its offsets to ours."""
         shift = self.position - start
         self.holes.extend(_shifted(coverage.iter_holes(start, end), shift))
-        self.stretches.extend(_shifted(coverage.stretches, shift))
-        for reason, (count, size) in coverage.missing.items():
+        self.stretches.extend(_shifted(coverage.stretches or (), shift))
+        for reason, (count, size) in (coverage.missing or {}).items():
             total = self.missing.setdefault(reason, [0, 0])
             total[0] += count
             total[1] += size
@@ -95,7 +95,7 @@ class _Stream:
         self.holes.append(Stretch(self.position, None, reason))
 
 
-def _shifted(stretches: "Iterator[Stretch] | list[Stretch]", shift: int) -> Iterator[Stretch]:
+def _shifted(stretches: Iterable[Stretch], shift: int) -> Iterator[Stretch]:
     for part in stretches:
         end = None if part.end is None else part.end + shift
         yield Stretch(part.start + shift, end, part.reason)

@@ -35,9 +35,10 @@ class Coverage:
 
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
-    damaged: set[int] = field(default_factory=set)  # starts of holes made by the file
-    missing: dict[ReasonCode, list[int]] = field(default_factory=dict)  # stretches, bytes
-    stretches: list[Stretch] = field(default_factory=list)
+    # None until needed: there are two of these for each of a million connections.
+    damaged: set[int] | None = None  # starts of holes made by the file
+    missing: dict[ReasonCode, list[int]] | None = None  # stretches, bytes
+    stretches: list[Stretch] | None = None
     forgotten: int = 0  # bytes in holes that were too many to keep
     epoch: int = 0
 
@@ -53,6 +54,7 @@ class Coverage:
         reached = self.end
         if epoch != self.epoch:
             if start > reached:
+                self.damaged = self.damaged or set()
                 self.damaged.add(reached)
             self.epoch = epoch
         if start == reached and self.ends:
@@ -77,6 +79,8 @@ class Coverage:
 
     def miss(self, start: int, end: int, reason: ReasonCode) -> None:
         """Note bytes that a piece stands for and does not have."""
+        self.missing = self.missing or {}
+        self.stretches = self.stretches or []
         counts = self.missing.setdefault(reason, [0, 0])
         counts[0] += 1
         counts[1] += end - start
@@ -96,6 +100,6 @@ class Coverage:
             yield self._hole(position, end)
 
     def _hole(self, start: int, end: int) -> Stretch:
-        damaged = start in self.damaged
+        damaged = self.damaged is not None and start in self.damaged
         reason = ReasonCode.DAMAGED_SESSION if damaged else ReasonCode.LOST_SAMPLES
         return Stretch(start, end, reason)

@@ -54,11 +54,11 @@ def test_every_field_lies_where_the_compiler_puts_it(compiler, tmp_path):
     for layout in LAYOUTS.values():
         struct = f"struct {layout.name}"
         asked.append(f'printf("{layout.name} %zu\\n", sizeof({struct}));')
-        for name in layout.offsets():
-            asked.append(
-                f'printf("{layout.name}.{name} %zu %zu\\n", offsetof({struct}, {name}), '
-                f"sizeof((({struct} *)0)->{name}));"
-            )
+        asked.extend(
+            f'printf("{layout.name}.{name} %zu %zu\\n", offsetof({struct}, {name}), '
+            f"sizeof((({struct} *)0)->{name}));"
+            for name in layout.offsets()
+        )
     found = answers(compiler, tmp_path, asked)
     for layout in LAYOUTS.values():
         assert found[layout.name] == (layout.size,), layout.name
