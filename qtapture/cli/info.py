@@ -19,8 +19,8 @@ qtapture info --json incident.qtap | jq '.connections[] | select(.verdict != "co
 """
 
 _Row = dict[str, Any]
-# Beside these everything of the header is printed as it stands.
-_NESTED = (dict, list)
+# Of the header these are printed by other lines.
+_TOLD = ("anchor", "argv")
 
 
 def command(
@@ -65,11 +65,11 @@ def _lines(summary: "Summary") -> Iterator[str]:
 
 
 def _session_lines(rows: _Row) -> Iterator[str]:
-    facts = rows["session"] | {
-        name: value for name, value in rows["header"].items() if not isinstance(value, _NESTED)
-    }
-    for name, value in facts.items():
+    for name, value in rows["session"].items():
         yield f"{name}: {value}"
+    for name, value in rows["header"].items():
+        if name not in rows["session"] and name not in _TOLD:
+            yield f"{name}: {value if isinstance(value, str) else json_module.dumps(value)}"
     yield f"start: {rows['start']}"
     yield f"end: {rows['end']}{'' if rows['closed'] else ' (never closed)'}"
     for finding in rows["findings"]:
@@ -129,7 +129,7 @@ def _connection_line(row: _Row) -> str:
         f"{_place(row['client'])} -> {_place(row['server'])}",
         row["verdict"] + (f": {codes}" if codes else ""),
         row["error"] or "",
-        f"{_size(row['bytes_c2s'])} sent, {_size(row['bytes_s2c'])} received",
+        f"{_size(row['bytes_c2s'])} c2s, {_size(row['bytes_s2c'])} s2c",
     ]
     return "  ".join(filter(None, words))
 

@@ -105,7 +105,7 @@ def _connection_line(analysis: Analysis, item: Closed) -> str:
     start = _line(analysis, item.time_ns, who, connection)
     codes = sorted({reason.code.value for reason in connection.reasons})
     error = f" {connection.error}" if connection.error else ""
-    sizes = f"{_size(connection.bytes_c2s)} sent, {_size(connection.bytes_s2c)} received"
+    sizes = f"{_size(connection.bytes_c2s)} c2s, {_size(connection.bytes_s2c)} s2c"
     name = connection.tls.server_name if connection.tls and connection.tls.server_name else ""
     said = " ".join(filter(None, [connection.network, name and f"({name})"]))
     why = f": {', '.join(codes)}" if codes else ""
