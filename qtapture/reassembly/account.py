@@ -7,7 +7,7 @@ Rule 3: `complete` is never a guess: where nothing can tell, the losses of that 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from qtapture.events import Reason, ReasonCode, Verdict
 from qtapture.reassembly.coverage import MOST_STRETCHES, Coverage, Stretch
@@ -17,6 +17,9 @@ from qtapture.reassembly.samples import Kind
 
 __all__ = ["Account", "Context", "Part", "WayAccount", "account_object", "account_socket", "worse"]
 
+# A socket that moved more than this under TLS, with no plaintext at all, did not only shake hands
+# (certificates of 2^14 bytes and more are refused by most): kTLS sendfile, or a hook that missed.
+_MOST_HANDSHAKE = 64 << 10
 _RANK = {Verdict.COMPLETE: 0, Verdict.PARTIAL: 1, Verdict.OPAQUE: 2}
 
 
@@ -78,10 +81,16 @@ class _Stream:
     stretches: list[Stretch] = field(default_factory=list)
     position: int = 0
 
-    def append(self, coverage: Coverage, start: int, end: int) -> int:
-        """Take start..end of a source; gives the shift from its offsets to ours."""
+    def append(self, coverage: Coverage, start: int, end: int, tail: ReasonCode) -> int:
+        """Take start..end of a source; gives the shift from its offsets to ours.
+
+        ``tail`` is why bytes are missing after the last piece.
+        """
         shift = self.position - start
-        self.holes.extend(_shifted(coverage.iter_holes(start, end), shift))
+        holes = list(coverage.iter_holes(start, end))
+        if holes and holes[-1].start >= coverage.end:
+            holes[-1] = replace(holes[-1], reason=tail)
+        self.holes.extend(_shifted(holes, shift))
         self.stretches.extend(_shifted(coverage.stretches or (), shift))
         for reason, (count, size) in (coverage.missing or {}).items():
             total = self.missing.setdefault(reason, [0, 0])
@@ -103,7 +112,7 @@ def _shifted(stretches: Iterable[Stretch], shift: int) -> Iterator[Stretch]:
 
 def account_socket(row: SocketRow, context: Context) -> Account:
     """What is known of a connection from the end that ``row`` is."""
-    objects = sorted((o for o in row.objects if o.spoke), key=lambda o: (o.first_ns, o.key))
+    objects = sorted(row.objects, key=lambda o: (o.first_ns, o.key))
     result = Account(parts=[], plaintext=bool(row.objects))
     limits = (_plain_end(row.lanes[RECEIVED]), _plain_end(row.lanes[SENT]))
     shifts: list[list[int]] = [[], []]
@@ -112,9 +121,11 @@ def account_socket(row: SocketRow, context: Context) -> Account:
         if row.older and not row.nothing_before[way]:
             stream.unknown(ReasonCode.OLDER_THAN_RECORDING)
         if row.objects:
-            stream.append(row.lanes[way].coverage, 0, limits[way])
+            stream.append(row.lanes[way].coverage, 0, limits[way], ReasonCode.LOST_SAMPLES)
             for ssl in objects:
                 shifts[way].append(_append_object(stream, row, ssl, way, context))
+            if stream.position == limits[way] and row.seen[way] > limits[way] + _MOST_HANDSHAKE:
+                stream.unknown(ReasonCode.NO_PAYLOAD_SEEN)
         else:
             _append_socket(stream, row, way, context)
         result.ways[way].holes = stream.holes
@@ -159,12 +170,12 @@ def _append_object(
     lane = ssl.lanes[way]
     if row is not None and _was_late(row, ssl):
         stream.unknown(ReasonCode.FOUND_LATE)
-    shift = stream.append(lane.coverage, lane.origin, ssl.end(way))
-    if ssl.freed is None:
-        until = row.closed_ns if row is not None and row.closed_ns else context.end_ns
-        hit = context.losses.maybe_hit((Kind.TLS,), lane.last_ns or ssl.first_ns, until)
-        if hit is not None:
-            stream.unknown(hit)
+    until = row.closed_ns if row is not None and row.closed_ns else context.end_ns
+    hit = context.losses.maybe_hit((Kind.TLS,), lane.last_ns or ssl.first_ns, until)
+    tail = hit or ReasonCode.LOST_SAMPLES
+    shift = stream.append(lane.coverage, lane.origin, ssl.end(way), tail)
+    if ssl.freed is None and hit is not None:
+        stream.unknown(hit)
     return shift
 
 
@@ -186,11 +197,11 @@ def _append_socket(stream: _Stream, row: SocketRow, way: int, context: Context) 
     lane = row.lanes[way]
     # Bytes that calls moved, as the probes counted them; what is past coverage was lost.
     moved = max(lane.coverage.end, row.seen[way])
-    stream.append(lane.coverage, 0, moved)
+    until = row.closed_ns or context.end_ns
+    kinds = (Kind.SOCKET, Kind.SOCKET_HEADS)
+    hit = context.losses.maybe_hit(kinds, lane.last_ns or row.first_ns, until)
+    stream.append(lane.coverage, 0, moved, hit or ReasonCode.LOST_SAMPLES)
     if row.final is None:
-        hit = context.losses.maybe_hit(
-            (Kind.SOCKET, Kind.SOCKET_HEADS), lane.last_ns or row.first_ns, context.end_ns
-        )
         if hit is not None:
             stream.unknown(hit)
         return
@@ -231,6 +242,8 @@ def _judge(result: WayAccount, stream: _Stream) -> None:
 def _facts(row: SocketRow, context: Context) -> Iterator[Reason]:
     if context.opaque is not None:
         yield context.opaque
+    if not row.placed:
+        yield Reason(code=ReasonCode.LOST_SAMPLES, detail="its addresses were not seen")
     if row.connect_ns is not None and row.established_ns is None and row.closed_ns is not None:
         yield Reason(code=ReasonCode.ATTEMPT_FAILED)
     if row.closed_ns is None:

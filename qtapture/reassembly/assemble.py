@@ -156,9 +156,8 @@ def _is_new(books: Books, key: ProcessKey) -> bool:
 
 
 def _is_connection(row: SocketRow) -> bool:
-    if row.listener or not row.peer_port:
-        return False
-    return bool(row.local) and bool(row.peer)
+    # Without addresses (their sample was lost) bytes are still evidence.
+    return not row.listener and (row.placed or row.spoke)
 
 
 def _attach_objects(book: SocketBook) -> Iterator[SslRow]:

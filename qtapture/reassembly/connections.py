@@ -165,8 +165,8 @@ class _Maker:
         return [end for end in both if end is not None]
 
     def _with_socket(self, made: Connection, shown: End, row: SocketRow) -> Connection:
-        local = endpoint(row.local, row.local_port)
-        peer = endpoint(row.peer, row.peer_port)
+        local = endpoint(row.local, row.local_port) if row.placed else None
+        peer = endpoint(row.peer, row.peer_port) if row.placed else None
         is_client = shown.side is Side.CLIENT
         final = row.final
         error = None if row.established_ns is not None else errno_name(row.error)

@@ -115,6 +115,16 @@ class SocketRow:
     objects: list[SslRow] = field(default_factory=list)
 
     @property
+    def placed(self) -> bool:
+        """Whether both addresses are known."""
+        return bool(self.local and self.peer and self.peer_port)
+
+    @property
+    def spoke(self) -> bool:
+        """Whether any payload call was seen."""
+        return any(lane.coverage.ends for lane in self.lanes)
+
+    @property
     def lifetime(self) -> tuple[int, int]:
         """From when to when it was alive; without an end, for ever."""
         return self.first_ns, self.closed_ns if self.closed_ns is not None else 1 << 64

@@ -362,6 +362,60 @@ def test_a_hello_received_before_the_join_is_not_clear_text():
     assert told(items, Direction.S2C) == [b"220 go\r\n"]
 
 
+def test_bytes_whose_addresses_were_lost_are_still_shown():
+    host = Host()
+    nc = host.run("nc")
+    with host.losing():
+        socket = nc.connect(CLIENT, "10.0.0.9:80")
+        socket.send(b"")
+    socket.send(b"here")
+    plan, items = replayed(host)
+    [connection] = plan.tables.connections
+    assert (connection.client, connection.server) == (None, None)
+    assert ReasonCode.LOST_SAMPLES in codes(connection)
+    assert told(items, Direction.C2S) == [b"here"]
+
+
+def test_a_joined_object_all_of_whose_plaintext_was_lost_is_not_complete():
+    host = Host()
+    app = host.run("app")
+    socket = app.connect(CLIENT, SERVER)
+    ssl = app.ssl()
+    ssl.join(socket)
+    with host.losing():
+        ssl.write(b"gone")
+    host.losses(socket.birth_ns)
+    socket.close()
+    plan, _ = replayed(host)
+    assert plan.tables.connections[0].verdict is Verdict.PARTIAL
+
+
+def test_much_that_passed_under_tls_without_any_plaintext_is_told():
+    host = Host()
+    socket, ssl = tls_talk(host)
+    socket.offsets = [1_000_000, 1_000_000]
+    del host.records[-1]  # the only plaintext received; nothing says that it was lost
+    del ssl
+    socket.close()
+    plan, _ = replayed(host)
+    [connection] = plan.tables.connections
+    assert connection.verdict_c2s is Verdict.COMPLETE
+    assert connection.verdict_s2c is Verdict.PARTIAL
+    assert codes(connection) == [ReasonCode.NO_PAYLOAD_SEEN]
+
+
+def test_a_tail_that_the_file_lost_is_told_from_loss():
+    host = Host()
+    socket, ssl = tls_talk(host)
+    with host.losing():
+        ssl.read(b"tail")
+    host.hole()
+    ssl.free()
+    socket.close()
+    _, items = replayed(host)
+    assert told(items, Direction.S2C)[-1] == (4, "damaged_session")
+
+
 def test_an_older_connection_is_partial():
     host = Host()
     app = host.known("sshd")
