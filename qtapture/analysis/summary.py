@@ -16,6 +16,8 @@ from qtapture.events import (
     Library,
     Process,
     Reason,
+    ReasonCode,
+    Tables,
     TlsFacts,
     Verdict,
 )
@@ -48,7 +50,6 @@ def summarise(analysis: Analysis) -> Summary:
     def when(time_ns: int | None) -> str | None:
         return None if time_ns is None else iso_utc(analysis.clock.realtime_ns(time_ns))
 
-    verdicts = Counter(connection.verdict for connection in tables.connections)
     rows: Row = {
         "session": dict(tables.facts),
         "header": dict(analysis.header),
@@ -69,11 +70,29 @@ def summarise(analysis: Analysis) -> Summary:
             for _, ring in sorted(plan.losses.rings.items())
         ],
         "libraries": [_library_row(library) for library in tables.libraries],
-        "verdicts": {verdict.value: verdicts[verdict] for verdict in Verdict},
+        "coverage": _coverage(tables),
+        "limits": analysis.header.get("limits"),
         "processes": [process_row(process, when) for process in tables.processes],
         "connections": [connection_row(connection, when) for connection in tables.connections],
     }
     return Summary(rows=rows)
+
+
+def _coverage(tables: Tables) -> Row:
+    """How many connections are how whole, and why they are not."""
+    verdicts = Counter(connection.verdict for connection in tables.connections)
+    reasons = Counter(
+        code
+        for connection in tables.connections
+        for code in {reason.code for reason in connection.reasons}
+    )
+    hooked = sum(library.hooked for library in tables.libraries)
+    return {
+        "verdicts": {verdict.value: verdicts[verdict] for verdict in Verdict},
+        "reasons": {code.value: reasons[code] for code in ReasonCode if reasons[code]},
+        "libraries_hooked": hooked,
+        "libraries_not_hooked": len(tables.libraries) - hooked,
+    }
 
 
 def _loss_rows(analysis: Analysis) -> list[Row]:
