@@ -57,7 +57,9 @@ def _lines(summary: "Summary") -> Iterator[str]:
     yield f"processes: {len(rows['processes'])}"
     for row in rows["processes"]:
         yield "  " + _process_line(row)
-    verdicts = ", ".join(f"{count} {word}" for word, count in rows["coverage"]["verdicts"].items() if count)
+    verdicts = ", ".join(
+        f"{count} {word}" for word, count in rows["coverage"]["verdicts"].items() if count
+    )
     yield ""
     yield f"connections: {len(rows['connections'])}" + (f" ({verdicts})" if verdicts else "")
     for row in rows["connections"]:
