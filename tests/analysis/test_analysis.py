@@ -1,4 +1,5 @@
-from builders.samples import EPOCH_NS, MISSING_HEAD, PROTECTED, START_NS, Host, json_event
+from builders.records import EPOCH_NS, MISSING_HEAD, PROTECTED, START_NS, json_event
+from builders.samples import Host
 
 from qtapture.analysis import analyse, summarise
 from qtapture.events import Closed, Exchange, Gap, Opened, Segment, Verdict

@@ -2,7 +2,7 @@
 
 import struct
 
-from builders.samples import ListSource, pack, perf_lost, perf_sample, round_event
+from builders.records import ListSource, pack, perf_lost, perf_sample, round_event
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

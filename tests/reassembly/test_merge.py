@@ -1,4 +1,4 @@
-from builders.samples import pack, perf_sample, round_event
+from builders.records import pack, perf_sample, round_event
 
 from qtapture.reassembly import merge as module
 from qtapture.reassembly.merge import Merge

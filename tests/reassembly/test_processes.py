@@ -1,4 +1,5 @@
-from builders.samples import BOOT_ID, MS, Host
+from builders.records import BOOT_ID, MS
+from builders.samples import Host
 
 from qtapture.events import ProcessExited, ProcessStarted, Segment
 from qtapture.reassembly import iter_traffic, survey
