@@ -50,9 +50,9 @@ struct qt_head {
 	__u16 type;
 	__u8 kind;
 	__u8 flags;
-	__u32 length;      /* of the sample, from its first byte, without the ring's padding */
-	__u64 time_ns;     /* CLOCK_BOOTTIME */
-	__u32 pid;         /* thread group id in the initial pid namespace */
+	__u32 length;  /* of the sample, from its first byte, without the ring's padding */
+	__u64 time_ns; /* CLOCK_BOOTTIME */
+	__u32 pid;     /* thread group id in the initial pid namespace */
 	__u32 tid;
 	__u64 start_ticks; /* start of the thread group leader, boot time in 10 ms ticks */
 	char comm[16];     /* of the running thread, NUL-padded */
@@ -70,9 +70,9 @@ struct qt_tuple {
 	__u16 protocol;   /* IPPROTO_TCP 6 */
 	__u16 local_port; /* host order */
 	__u16 peer_port;
-	__u32 netns;      /* inode of the network namespace */
+	__u32 netns; /* inode of the network namespace */
 	__u32 reserved;
-	__u8 local[16];   /* IPv4 in the first four bytes */
+	__u8 local[16]; /* IPv4 in the first four bytes */
 	__u8 peer[16];
 };
 
@@ -127,12 +127,12 @@ struct qt_sock_state { /* QT_SOCK_STATE, QT_SOCK_SEEN, QT_SOCK_END */
 	__u8 old_state; /* TCP_* of the kernel: 1 established ... 7 close */
 	__u8 new_state; /* QT_SOCK_SEEN: equal to old_state, the state found */
 	__u16 reserved;
-	__s32 error;        /* sk_err, errno of a failed connect */
+	__s32 error;          /* sk_err, errno of a failed connect */
 	__u64 bytes_received; /* the kernel's own counts, TCP payload */
 	__u64 bytes_sent;
-	__u64 cookie;       /* 0 until somebody asked the kernel for one */
+	__u64 cookie; /* 0 until somebody asked the kernel for one */
 	__u64 owner_ticks;
-	__u32 owner_pid;    /* process that connected or made the first payload call, 0 unknown */
+	__u32 owner_pid; /* process that connected or made the first payload call, 0 unknown */
 	__u32 reserved2;
 	__u64 seen_received; /* bytes that payload samples have accounted for so far */
 	__u64 seen_sent;
@@ -143,10 +143,10 @@ struct qt_sock_state { /* QT_SOCK_STATE, QT_SOCK_SEEN, QT_SOCK_END */
 #define QT_MODE_HEAD 1  /* only the first bytes of the call, to join by */
 /* qt_sock_data.missing and qt_tls_data.missing: why captured_len falls short, 0 if not */
 #define QT_MISSING_NONE 0
-#define QT_MISSING_HEAD 1     /* by choice: QT_MODE_HEAD */
+#define QT_MISSING_HEAD 1      /* by choice: QT_MODE_HEAD */
 #define QT_MISSING_NO_BUFFER 2 /* sendfile, splice, io_uring: no user buffer to read */
-#define QT_MISSING_FAULT 3    /* the buffer could not be read */
-#define QT_MISSING_LIMIT 4    /* more pieces or vectors than the program may copy */
+#define QT_MISSING_FAULT 3     /* the buffer could not be read */
+#define QT_MISSING_LIMIT 4     /* more pieces or vectors than the program may copy */
 
 /* One piece of one call, followed by captured_len bytes. */
 struct qt_sock_data {
@@ -158,10 +158,10 @@ struct qt_sock_data {
 	__u32 call_offset; /* of this piece in the call */
 	__u32 captured_len;
 	__u32 piece_len; /* bytes that this piece stands for; captured_len or, if missing, more */
-	__u8 direction;    /* 0 received, 1 sent */
+	__u8 direction;  /* 0 received, 1 sent */
 	__u8 mode;
 	__u8 missing;
-	__u8 tls;          /* 1: this direction carries TLS records */
+	__u8 tls; /* 1: this direction carries TLS records */
 	__u32 syscall;
 };
 
@@ -179,13 +179,13 @@ struct qt_tls_data {
 	__u32 piece_len;
 	__u8 direction; /* 0 read, 1 written */
 	__u8 missing;
-	__u16 function; /* index of the probed function, formats/samples.md */
-	__u32 library;  /* number of the library record in the session */
+	__u16 function;      /* index of the probed function, formats/samples.md */
+	__u32 library;       /* number of the library record in the session */
 	__u64 call_begin_ns; /* entry of the call; head.time_ns is its return */
 };
 
-#define QT_JOIN_NESTED 1 /* a socket call inside the TLS call */
-#define QT_JOIN_RECORD 2 /* the record handed to BIO_write was later written to the socket */
+#define QT_JOIN_NESTED 1  /* a socket call inside the TLS call */
+#define QT_JOIN_RECORD 2  /* the record handed to BIO_write was later written to the socket */
 #define QT_RECORD_HEAD 43 /* reaches into the hello's random or the ciphertext: unique */
 
 struct qt_tls_join {

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Which socket an SSL object speaks over, found in two ways:
+ *
+ * nested: a socket call made inside a TLS call of the same thread;
+ * record: the first bytes of a TLS record that libssl handed to BIO_write are later written
+ *         to a socket by the same process (memory BIOs: asyncio, uvloop, Node.js).
+ */
+#ifndef QT_JOIN_H
+#define QT_JOIN_H
+
+static inline struct qt_ssl_entry *ssl_of(struct qt_ssl_key *key)
+{
+	struct qt_ssl_entry *e = ssls_get(key);
+	struct qt_ssl_entry blank = {};
+
+	if (e)
+		return e;
+	blank.birth_ns = bpf_ktime_get_boot_ns();
+	ssls_set(key, &blank);
+	return ssls_get(key);
+}
+
+static inline void join(void *ctx, u64 sk, struct qt_sock_entry *e, u64 ssl, u32 how)
+{
+	struct qt_tls_join s = {};
+	struct qt_ssl_key key = {};
+	struct qt_ssl_entry *o;
+
+	key.ssl = ssl;
+	key.pid = bpf_get_current_pid_tgid() >> 32;
+	o = ssl_of(&key);
+	if (!o)
+		return;
+	e->tls[0] = 1;
+	e->tls[1] = 1;
+	if (o->sock.sk == sk && o->sock.birth_ns == e->birth_ns)
+		return;
+	o->sock.sk = sk;
+	o->sock.birth_ns = e->birth_ns;
+	o->sock.inode = e->inode;
+	e->ssl = ssl;
+	e->ssl_pid = key.pid;
+	fill_head(&s.head, QT_TLS_JOIN, QT_KIND_CONTROL, sizeof(s));
+	s.ssl = ssl;
+	s.ssl_birth_ns = o->birth_ns;
+	s.sock = o->sock;
+	read_tuple(&s.tuple, sk);
+	s.how = how;
+	count(QT_KIND_CONTROL, 0, control_out(ctx, &s, sizeof(s)));
+}
+
+/* The SSL object whose call this thread is inside of, 0 if none. */
+static inline u64 enclosing_ssl(u64 sp)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct qt_thread *t = threads_get(&id);
+	u64 top;
+
+	if (!t)
+		return 0;
+	top = t->depth - 1;
+	QT_OPAQUE(top);
+	if (top >= QT_FRAMES || t->frames[top].sp <= sp)
+		return 0;
+	return t->frames[top].ssl;
+}
+
+static inline void maybe_join(void *ctx, u64 sk, struct qt_sock_entry *e, u64 sp, u8 *head, u64 n,
+			      u32 dir)
+{
+	struct qt_record_key key = {};
+	int record = looks_like_record(head, n);
+	u64 ssl = enclosing_ssl(sp);
+	u64 *found;
+
+	if (ssl && (record || e->tls[dir & 1])) {
+		if (e->ssl != ssl)
+			join(ctx, sk, e, ssl, QT_JOIN_NESTED);
+		return;
+	}
+	if (e->ssl || dir != 1 || !record || n < QT_RECORD_HEAD)
+		return;
+	key.pid = bpf_get_current_pid_tgid() >> 32;
+	__builtin_memcpy(key.head, head, QT_RECORD_HEAD);
+	found = records_get(&key);
+	if (found)
+		join(ctx, sk, e, *found, QT_JOIN_RECORD);
+}
+
+#endif

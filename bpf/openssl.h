@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The OpenSSL family: plaintext at SSL_read, SSL_write and their _ex forms.
+ *
+ * Rule 1: bytes are read at return: what a write was given is certainly mapped then, and
+ *         what came of the call is known.
+ * Rule 2: SSL_peek is not hooked: what it shows is read again.
+ */
+#ifndef QT_OPENSSL_H
+#define QT_OPENSSL_H
+
+/* qt_tls_data.function; the session's header names them in this order */
+#define QT_FN_READ 0
+#define QT_FN_WRITE 1
+#define QT_FN_READ_EX 2
+#define QT_FN_WRITE_EX 3
+#define QT_FN_HANDSHAKE 4
+
+static inline struct qt_thread *thread_of(u64 *id)
+{
+	struct qt_thread *t = threads_get(id);
+	u32 zero = 0;
+
+	if (t)
+		return t;
+	t = blank_thread_get(&zero);
+	if (!t)
+		return 0;
+	threads_set(id, t);
+	return threads_get(id);
+}
+
+/* Is the object already in a data call of this thread? Then the inner one is not counted. */
+static inline u32 already_in(struct qt_thread *t, u64 ssl, u32 function)
+{
+	u32 inner = 0;
+
+	for (u32 i = 0; i < QT_FRAMES; i++)
+		if (i < t->depth && t->frames[i].ssl == ssl &&
+		    t->frames[i].function == (function & 1))
+			inner = 1;
+		else if (i < t->depth && t->frames[i].ssl == ssl &&
+			 t->frames[i].function == ((function & 1) | 2))
+			inner = 1;
+	return inner;
+}
+
+static inline int enter(struct pt_regs *ctx, u32 function)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	u64 sp = PT_REGS_SP(ctx);
+	struct qt_thread *t;
+	struct qt_frame *f;
+	u64 at;
+
+	if (!in_scope(config_flags()))
+		return 0;
+	t = thread_of(&id);
+	if (!t)
+		return 0;
+	for (u32 i = 0; i < QT_FRAMES; i++) { /* frames that longjmp left behind */
+		at = t->depth - 1;
+		QT_OPAQUE(at);
+		if (at < QT_FRAMES && t->frames[at].sp <= sp)
+			t->depth = at;
+	}
+	at = t->depth;
+	QT_OPAQUE(at);
+	if (at >= QT_FRAMES)
+		return 0;
+	f = &t->frames[at];
+	f->sp = sp;
+	f->ssl = PT_REGS_PARM1(ctx);
+	f->buf = PT_REGS_PARM2(ctx);
+	f->len = PT_REGS_PARM3(ctx);
+	f->done = PT_REGS_PARM4(ctx);
+	f->begin_ns = bpf_ktime_get_boot_ns();
+	f->function = function;
+	f->library = bpf_get_attach_cookie(ctx);
+	f->inner = function == QT_FN_HANDSHAKE ? 0 : already_in(t, f->ssl, function);
+	t->depth = at + 1;
+	return 0;
+}
+
+/* Takes the frame of the call that returns now; 0 if there is none. */
+static inline int leave(struct pt_regs *ctx, struct qt_frame *out)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	u64 sp = QT_RETURN_SP(PT_REGS_SP(ctx));
+	struct qt_thread *t = threads_get(&id);
+	int found = 0;
+
+	if (!t)
+		return 0;
+	for (u32 i = 0; i < QT_FRAMES; i++) {
+		if (!found && i < t->depth && t->frames[i].sp == sp) {
+			*out = t->frames[i];
+			t->depth = i;
+			found = 1;
+		}
+	}
+	if (t->depth == 0)
+		threads_del(&id);
+	return found;
+}
+
+/* How many bytes the call moved. */
+static inline u64 moved_by(struct pt_regs *ctx, struct qt_frame *f)
+{
+	s32 result = PT_REGS_RC(ctx);
+	u64 n = 0;
+
+	if (result <= 0)
+		return 0;
+	if (f->function < QT_FN_READ_EX)
+		return result;
+	if (bpf_probe_read_user(&n, sizeof(n), (void *)f->done))
+		return 0;
+	return n;
+}
+
+static inline void tls_piece_out(void *ctx, struct qt_tls_scratch *s, u64 captured, u64 stands_for,
+				 u8 missing)
+{
+	QT_OPAQUE(captured);
+	if (captured > QT_PIECE)
+		captured = QT_PIECE;
+	s->sample.offset = s->at.offset + s->at.done;
+	s->sample.call_offset = s->at.done;
+	s->sample.captured_len = captured;
+	s->sample.piece_len = stands_for;
+	s->sample.missing = missing;
+	s->sample.head.length = sizeof(s->sample) + captured;
+	count(QT_KIND_TLS, stands_for, payload_out(ctx, &s->sample, sizeof(s->sample) + captured));
+}
+
+static inline int tls_piece(void *ctx, struct qt_tls_scratch *s)
+{
+	u64 n = s->at.left > QT_PIECE ? QT_PIECE : s->at.left;
+	long failed;
+
+	QT_OPAQUE(n);
+	if (n == 0 || n > QT_PIECE)
+		return 0;
+	failed = bpf_probe_read_user(s->data, n, (void *)s->at.base);
+	tls_piece_out(ctx, s, failed ? 0 : n, n, failed ? QT_MISSING_FAULT : 0);
+	s->at.base += n;
+	s->at.left -= n;
+	s->at.done += n;
+	return s->at.left != 0;
+}
+
+static inline void rest_of_tls_call(void *ctx, struct qt_tls_scratch *s)
+{
+	for (u32 i = 0; i < QT_PIECES; i++) {
+		if (!tls_piece(ctx, s)) {
+			release(&s->busy);
+			return;
+		}
+	}
+	tls_more_jump(ctx, 0);
+	/* the kernel's limit of tail calls: the rest is an exact missing range */
+	tls_piece_out(ctx, s, 0, s->at.left, QT_MISSING_LIMIT);
+	release(&s->busy);
+}
+
+QT_SEC("uprobe")
+int on_tls_more(struct pt_regs *ctx)
+{
+	u32 zero = 0;
+	struct qt_tls_scratch *s = tls_scratch_get(&zero);
+
+	if (s)
+		rest_of_tls_call(ctx, s);
+	return 0;
+}
+
+static inline int out_of_ports(struct qt_ssl_entry *o)
+{
+	u64 sk = o->sock.sk;
+	struct qt_sock_entry *e;
+
+	if (!sk)
+		return 0;
+	e = socks_get(&sk);
+	return e && e->port_out;
+}
+
+static inline void tls_payload(struct pt_regs *ctx, struct qt_frame *f, u64 n)
+{
+	u32 dir = f->function & 1;
+	struct qt_ssl_key key = {};
+	struct qt_tls_scratch *s;
+	struct qt_ssl_entry *o;
+	u32 zero = 0;
+	u64 offset;
+
+	key.ssl = f->ssl;
+	key.pid = bpf_get_current_pid_tgid() >> 32;
+	o = ssl_of(&key);
+	if (!o)
+		return;
+	offset = __sync_fetch_and_add(&o->moved[dir], n);
+	if (out_of_ports(o))
+		return;
+	s = tls_scratch_get(&zero);
+	if (!s)
+		return;
+	if (claim(&s->busy)) {
+		count_skipped(QT_KIND_TLS, n);
+		return;
+	}
+	fill_head(&s->sample.head, QT_TLS_DATA, QT_KIND_TLS, 0);
+	s->sample.ssl = f->ssl;
+	s->sample.ssl_birth_ns = o->birth_ns;
+	s->sample.sock = o->sock;
+	s->sample.call_id = s->sample.head.time_ns;
+	s->sample.call_len = n;
+	s->sample.direction = dir;
+	s->sample.function = f->function;
+	s->sample.library = f->library;
+	s->sample.call_begin_ns = f->begin_ns;
+	s->at.base = f->buf;
+	s->at.left = n;
+	s->at.done = 0;
+	s->at.offset = offset;
+	rest_of_tls_call(ctx, s);
+}
+
+QT_SEC("uprobe")
+int on_ssl_read(struct pt_regs *ctx)
+{
+	return enter(ctx, QT_FN_READ);
+}
+
+QT_SEC("uprobe")
+int on_ssl_write(struct pt_regs *ctx)
+{
+	return enter(ctx, QT_FN_WRITE);
+}
+
+QT_SEC("uprobe")
+int on_ssl_read_ex(struct pt_regs *ctx)
+{
+	return enter(ctx, QT_FN_READ_EX);
+}
+
+QT_SEC("uprobe")
+int on_ssl_write_ex(struct pt_regs *ctx)
+{
+	return enter(ctx, QT_FN_WRITE_EX);
+}
+
+/* SSL_do_handshake, SSL_connect, SSL_accept: no bytes, but sockets are used inside. */
+QT_SEC("uprobe")
+int on_ssl_handshake(struct pt_regs *ctx)
+{
+	return enter(ctx, QT_FN_HANDSHAKE);
+}
+
+QT_SEC("uprobe")
+int on_ssl_return(struct pt_regs *ctx)
+{
+	struct qt_frame f = {};
+	u64 n;
+
+	if (!leave(ctx, &f) || f.inner || f.function == QT_FN_HANDSHAKE)
+		return 0;
+	n = moved_by(ctx, &f);
+	if (n)
+		tls_payload(ctx, &f, n);
+	return 0;
+}
+
+static inline void forget_socket(struct qt_ssl_key *key, struct qt_ssl_entry *o)
+{
+	u64 sk = o->sock.sk;
+	struct qt_sock_entry *e = socks_get(&sk);
+
+	if (e && e->ssl == key->ssl && e->ssl_pid == key->pid)
+		e->ssl = 0;
+}
+
+/* The address may serve the next connection: nothing of this one may remain. */
+QT_SEC("uprobe")
+int on_ssl_free(struct pt_regs *ctx)
+{
+	struct qt_tls_free s = {};
+	struct qt_ssl_key key = {};
+	struct qt_ssl_entry *o;
+
+	key.ssl = PT_REGS_PARM1(ctx);
+	key.pid = bpf_get_current_pid_tgid() >> 32;
+	o = ssls_get(&key);
+	if (!o)
+		return 0;
+	if (!out_of_ports(o)) {
+		fill_head(&s.head, QT_TLS_FREE, QT_KIND_CONTROL, sizeof(s));
+		s.ssl = key.ssl;
+		s.ssl_birth_ns = o->birth_ns;
+		s.sock = o->sock;
+		s.total_read = o->moved[0];
+		s.total_written = o->moved[1];
+		count(QT_KIND_CONTROL, 0, control_out(ctx, &s, sizeof(s)));
+	}
+	forget_socket(&key, o);
+	ssls_del(&key);
+	return 0;
+}
+
+/* BIO_write: remembers the head of each record that an unjoined SSL object gives out. */
+QT_SEC("uprobe")
+int on_bio_write(struct pt_regs *ctx)
+{
+	struct qt_record_key record = {};
+	struct qt_ssl_key key = {};
+	struct qt_ssl_entry *o;
+	u64 ssl = enclosing_ssl(PT_REGS_SP(ctx));
+	s32 len = PT_REGS_PARM3(ctx);
+
+	if (!ssl || len < QT_RECORD_HEAD)
+		return 0;
+	key.ssl = ssl;
+	key.pid = bpf_get_current_pid_tgid() >> 32;
+	o = ssl_of(&key);
+	if (!o || o->sock.sk)
+		return 0;
+	if (bpf_probe_read_user(record.head, QT_RECORD_HEAD, (void *)PT_REGS_PARM2(ctx)))
+		return 0;
+	if (!looks_like_record(record.head, QT_RECORD_HEAD))
+		return 0;
+	record.pid = key.pid;
+	records_set(&record, &ssl);
+	return 0;
+}
+
+#endif
