@@ -21,7 +21,6 @@
 #define QT_KREAD(dst, p, T, f)                                                                     \
 	bpf_probe_read_kernel(&(dst), sizeof(dst), (void *)((u64)(p) + QT_OFF_##T##__##f))
 #define QT_ADDR(p, T, f) ((u64)(p) + QT_OFF_##T##__##f)
-#define QT_HAS(T, f) QT_OFF_##T##__##f >= 0
 typedef struct bpf_raw_tracepoint_args qt_tp;
 
 #else /* clang -target bpf */
@@ -41,7 +40,6 @@ typedef __s32 s32;
 #define QT_SEC(x) SEC(x)
 #define QT_KREAD(dst, p, T, f) bpf_core_read(&(dst), sizeof(dst), &((struct T *)(p))->f)
 #define QT_ADDR(p, T, f) ((u64)(p) + bpf_core_field_offset(((struct T *)0)->f))
-#define QT_HAS(T, f) bpf_core_field_exists(((struct T *)0)->f)
 typedef struct bpf_raw_tracepoint_args qt_tp;
 
 #define QT_MAP_(kind, name, K, V, N)                                                               \
