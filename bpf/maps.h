@@ -26,6 +26,7 @@ struct qt_config {
 #define QT_MEMBER_IN 1
 #define QT_MEMBER_COMMAND 2 /* COMMAND or a descendant of it */
 #define QT_MEMBER_OUT 4     /* ours */
+#define QT_MEMBER_WATCHES 8 /* a shell on a terminal: it takes a stopped child for a job */
 
 struct qt_name {
 	char text[16];

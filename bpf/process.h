@@ -32,9 +32,12 @@ static inline int parent_watches(u64 task)
 	struct qt_name name = {};
 	u64 parent = 0;
 
+	u32 pid = 0;
+
 	QT_KREAD(parent, task, task_struct, real_parent);
 	QT_KREAD(name, parent, task_struct, comm);
-	return watchers_get(&name) != 0;
+	QT_KREAD(pid, parent, task_struct, tgid);
+	return watchers_get(&name) != 0 || member_of(pid) & QT_MEMBER_WATCHES;
 }
 
 static inline void stop_for_attacher(void *ctx, u32 why)
@@ -152,6 +155,29 @@ static inline int exec_undecided(u64 bprm)
 	return decided_get(&key) == 0;
 }
 
+/* Executable pages of the running process: they grow where a library is mapped. */
+static inline u64 text_pages(void)
+{
+	u64 mm = 0;
+	u64 pages = 0;
+
+	QT_KREAD(mm, bpf_get_current_task(), task_struct, mm);
+	QT_KREAD(pages, mm, mm_struct, exec_vm);
+	return pages;
+}
+
+static inline void maybe_stop_at_exec(void *ctx, u64 bprm, u32 pid)
+{
+	u64 pages = text_pages();
+
+	if (!(member_of(pid) & QT_MEMBER_COMMAND))
+		return;
+	/* what exec itself mapped is looked at now, or was before */
+	mapped_text_set(&pid, &pages);
+	if (exec_undecided(bprm))
+		stop_for_attacher(ctx, 1);
+}
+
 QT_SEC("raw_tp/sched_process_exec")
 int on_exec(qt_tp *ctx)
 {
@@ -167,8 +193,7 @@ int on_exec(qt_tp *ctx)
 		members_add(&pid, &in);
 	if (!in_scope(flags))
 		return 0;
-	if (exec_undecided(bprm))
-		stop_for_attacher(ctx, 1);
+	maybe_stop_at_exec(ctx, bprm, pid);
 	s = exec_scratch_get(&zero);
 	if (!s)
 		return 0;
@@ -195,7 +220,7 @@ int on_fork(qt_tp *ctx)
 	QT_KREAD(f.child_pid, child, task_struct, tgid);
 	if (tid != f.child_pid || !in_scope(flags)) /* a thread, or nobody we know */
 		return 0;
-	inherited = member_of(bpf_get_current_pid_tgid() >> 32);
+	inherited = member_of(bpf_get_current_pid_tgid() >> 32) & ~QT_MEMBER_WATCHES;
 	if (flags & QT_SCOPE_COMMS && !inherited && comm_in_scope())
 		inherited = QT_MEMBER_IN;
 	if (inherited && !(flags & QT_NO_CHILDREN))
@@ -243,14 +268,11 @@ QT_SEC("uprobe")
 int on_link_map(struct pt_regs *ctx)
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	u64 mm = 0;
-	u64 pages = 0;
+	u64 pages = text_pages();
 	u64 *before;
 
 	if (!(member_of(pid) & QT_MEMBER_COMMAND))
 		return 0;
-	QT_KREAD(mm, bpf_get_current_task(), task_struct, mm);
-	QT_KREAD(pages, mm, mm_struct, exec_vm);
 	before = mapped_text_get(&pid);
 	if (before && *before == pages) /* nothing executable was added */
 		return 0;

@@ -1,0 +1,146 @@
+"""The bpf(2) system call, as far as it is used: maps by descriptor, and links.
+
+ctypes, because no library of Python's offers these without a loader around them.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from collections.abc import Iterator, Sequence
+
+__all__ = [
+    "Map",
+    "attach_raw_tracepoint",
+    "attach_uprobe_multi",
+    "possible_cpus",
+]
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_SYS_BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
+
+# enum bpf_cmd, include/uapi/linux/bpf.h
+_LOOKUP, _UPDATE, _DELETE, _NEXT_KEY = 1, 2, 3, 4
+_RAW_TRACEPOINT_OPEN = 17
+_LINK_CREATE = 28
+
+_TRACE_UPROBE_MULTI = 48
+_UPROBE_MULTI_RETURN = 1
+_ATTR_SIZE = 144  # union bpf_attr of any kernel that has uprobe_multi; zeros are ignored
+
+
+class Map:
+    """One map of known sizes. ``value_size`` is that of one CPU in a per-CPU map."""
+
+    def __init__(
+        self, descriptor: int, key_size: int, value_size: int, *, per_cpu: bool = False
+    ) -> None:
+        self.descriptor = descriptor
+        self._key_size = key_size
+        # Per-CPU values are each rounded up to 8 bytes, for every possible CPU.
+        self._stride = (value_size + 7) & ~7
+        self._size = self._stride * possible_cpus() if per_cpu else value_size
+        self._value_size = value_size
+        self._per_cpu = per_cpu
+
+    def maybe_get(self, key: bytes) -> bytes | None:
+        """The value, None where there is none; a per-CPU map gives those of all CPUs."""
+        value = ctypes.create_string_buffer(self._size)
+        if self._call(_LOOKUP, key, value) is None:
+            return None
+        return value.raw
+
+    def per_cpu(self, key: bytes) -> list[bytes]:
+        """The values of all possible CPUs."""
+        raw = self.maybe_get(key) or b""
+        return [raw[at : at + self._value_size] for at in range(0, len(raw), self._stride)]
+
+    def set(self, key: bytes, value: bytes) -> None:
+        """Put a value in, in place of an older one.
+
+        Raises:
+            OSError: E2BIG where the map is full.
+        """
+        self._call(_UPDATE, key, ctypes.create_string_buffer(value, self._size))
+
+    def discard(self, key: bytes) -> None:
+        """Take a key out, if it is in."""
+        self._call(_DELETE, key, None)
+
+    def iter_keys(self) -> Iterator[bytes]:
+        """All keys, as they are at some moment while this runs."""
+        key: bytes | None = None
+        found = ctypes.create_string_buffer(self._key_size)
+        while self._call(_NEXT_KEY, key, found) is not None:
+            key = found.raw
+            yield key
+
+    def _call(
+        self, command: int, key: bytes | None, value: "ctypes.Array[ctypes.c_char] | None"
+    ) -> int | None:
+        buffer = None if key is None else ctypes.create_string_buffer(key, self._key_size)
+        attributes = struct.pack(
+            "<I4xQQQ", self.descriptor, _address(buffer), _address(value), 0
+        )
+        return _bpf(command, attributes, none_when=errno.ENOENT)
+
+
+def attach_raw_tracepoint(program: int, name: str) -> int:
+    """A link that runs the program at a tracepoint; it ends when the descriptor is closed.
+
+    Raises:
+        OSError: ENOENT where this kernel has no such tracepoint.
+    """
+    text = ctypes.create_string_buffer(name.encode())
+    return _must(_bpf(_RAW_TRACEPOINT_OPEN, struct.pack("<QI4x", _address(text), program)))
+
+
+def attach_uprobe_multi(
+    program: int, path: str, offsets: Sequence[int], cookie: int, *, at_return: bool = False
+) -> int:
+    """A link that runs the program at file offsets of one inode, in every process that maps it.
+
+    Raises:
+        OSError: EINVAL where an offset cannot be probed, or the kernel has no such link.
+    """
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    places = (ctypes.c_uint64 * len(offsets))(*offsets)
+    cookies = (ctypes.c_uint64 * len(offsets))(*([cookie] * len(offsets)))
+    # struct link_create { prog_fd, target_fd, attach_type, flags;
+    #   struct uprobe_multi { path, offsets, ref_ctr_offsets, cookies; cnt, flags, pid } }
+    attributes = struct.pack(
+        "<IIIIQQQQIII4x",
+        *(program, 0, _TRACE_UPROBE_MULTI, 0),
+        *(_address(name), ctypes.addressof(places), 0, ctypes.addressof(cookies)),
+        *(len(offsets), _UPROBE_MULTI_RETURN if at_return else 0, 0),
+    )
+    return _must(_bpf(_LINK_CREATE, attributes))
+
+
+def possible_cpus() -> int:
+    """How many CPUs the kernel may ever have: what per-CPU maps are sized by."""
+    with open("/sys/devices/system/cpu/possible", encoding="ascii") as file:  # noqa: PTH123
+        last = file.read().strip().replace(",", "-").rpartition("-")[2]
+    return int(last) + 1
+
+
+def _address(buffer: "ctypes.Array[ctypes.c_char] | None") -> int:
+    return 0 if buffer is None else ctypes.addressof(buffer)
+
+
+def _bpf(command: int, attributes: bytes, *, none_when: int | None = None) -> int | None:
+    block = ctypes.create_string_buffer(attributes, _ATTR_SIZE)
+    result: int = _libc.syscall(_SYS_BPF, command, block, _ATTR_SIZE)
+    if result >= 0:
+        return result
+    number = ctypes.get_errno()
+    if number == none_when:
+        return None
+    raise OSError(number, os.strerror(number))
+
+
+def _must(result: int | None) -> int:
+    if result is None:  # only calls that name an errno can give None
+        raise AssertionError
+    return result

@@ -1,0 +1,114 @@
+"""ELF files as attach points: which functions a library offers, and where in the file they are.
+
+The only module that knows pyelftools. A target's ELF file is hostile input: whatever is wrong
+with it makes it a file without functions, never an error.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+
+__all__ = ["ElfFacts", "read_elf"]
+
+# Symbol names of the largest library seen (a browser's) take 2 MiB.
+_MOST_NAMES = 64 << 20
+# Where a library says its own version; 8 MiB covers every libcrypto seen.
+_VERSION_BYTES = 16 << 20
+_VERSION = re.compile(rb"\0((?:OpenSSL|LibreSSL|BoringSSL|AWS-LC) [0-9][0-9a-z.+-]{0,31})[ \0]")
+# What a hostile file can make the parser raise, beside its own errors.
+_BROKEN = (
+    *(ELFError, ValueError, KeyError, IndexError, TypeError, AttributeError),
+    *(OverflowError, MemoryError, AssertionError, RecursionError, UnicodeError, ZeroDivisionError),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElfFacts:
+    """What is wanted of one file. ``functions`` are file offsets by name."""
+
+    functions: Mapping[str, int] = field(default_factory=dict)
+    build_id: str = ""
+    version: str = ""
+    names: frozenset[str] = frozenset()  # of markers that were found among the symbols
+    detail: str = ""  # why nothing could be read
+
+
+def read_elf(file: IO[bytes], wanted: Iterable[str], markers: Iterable[str] = ()) -> ElfFacts:
+    """Look up functions by name; never raises on what the file holds.
+
+    ``markers`` are names that are only asked for, to recognise a library by.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        return _read(ELFFile(file), file, tuple(wanted), tuple(markers))
+    except _BROKEN as error:
+        return ElfFacts(detail=f"not readable as ELF: {type(error).__name__}")
+
+
+def _read(elf: Any, file: IO[bytes], wanted: tuple[str, ...], markers: tuple[str, ...]) -> ElfFacts:
+    strings = elf.get_section_by_name(".dynstr")
+    if strings is None or strings["sh_size"] > _MOST_NAMES:
+        return ElfFacts()
+    file.seek(strings["sh_offset"])
+    names = b"\0" + file.read(strings["sh_size"])
+    # Most files have none of them: one search saves the walk over their symbols.
+    present = [name for name in wanted if b"\0%b\0" % name.encode() in names]
+    found = frozenset(name for name in markers if b"\0%b\0" % name.encode() in names)
+    functions = _functions(elf, present)
+    if not functions and not found:
+        return ElfFacts()
+    return ElfFacts(
+        functions=functions, build_id=_build_id(elf), version=_version(file), names=found
+    )
+
+
+def _functions(elf: Any, names: list[str]) -> dict[str, int]:
+    """File offsets of the functions that this file defines (not of those it imports)."""
+    if not names:
+        return {}
+    loads = [segment for segment in elf.iter_segments() if segment["p_type"] == "PT_LOAD"]
+    offsets: dict[str, int] = {}
+    for name, symbol in _symbols(elf, names):
+        if symbol["st_shndx"] == "SHN_UNDEF" or symbol["st_info"]["type"] != "STT_FUNC":
+            continue
+        for load in loads:
+            inside = symbol["st_value"] - load["p_vaddr"]
+            if 0 <= inside < load["p_filesz"]:
+                offsets[name] = inside + load["p_offset"]
+    return offsets
+
+
+def _symbols(elf: Any, names: list[str]) -> list[tuple[str, Any]]:
+    """Dynamic symbols by the file's own hash table where it has one, else by a walk."""
+    for section in (".gnu.hash", ".hash"):
+        table = elf.get_section_by_name(section)
+        if table is not None:
+            found = [(name, table.get_symbol(name)) for name in names]
+            return [(name, symbol) for name, symbol in found if symbol is not None]
+    table = elf.get_section_by_name(".dynsym")
+    if table is None:
+        return []
+    wanted = set(names)
+    return [(symbol.name, symbol) for symbol in table.iter_symbols() if symbol.name in wanted]
+
+
+def _build_id(elf: Any) -> str:
+    section = elf.get_section_by_name(".note.gnu.build-id")
+    if section is None:
+        return ""
+    for note in section.iter_notes():
+        if note["n_type"] == "NT_GNU_BUILD_ID":
+            return str(note["n_desc"])
+    return ""
+
+
+def _version(file: IO[bytes]) -> str:
+    file.seek(0)
+    match = _VERSION.search(file.read(_VERSION_BYTES))
+    return match[1].decode("ascii") if match else ""
