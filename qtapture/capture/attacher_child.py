@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from qtapture.capture.attaching import receive_rights
-from qtapture.capture.bpf import Map
 from qtapture.capture.discovery import Attachment, Discovery
-from qtapture.capture.kernel_config import Member, add_member, open_maps
+from qtapture.capture.kernel_config import Maps, Member, add_member, open_maps
 from qtapture.capture.mappings import (
     FileKey,
     MappedFile,
@@ -54,7 +53,7 @@ class _Attacher:
     def __init__(self, peer: socket.socket) -> None:
         self._peer = peer
         self._discovery = Discovery()
-        self._maps: dict[str, Map] = {}
+        self._maps: Maps = {}
         self._steer: list[Ring] = []
         self._told: OrderedDict[tuple[int, int, int], None] = OrderedDict()
         # Before the first look, so that nothing is mapped between the two.

@@ -80,9 +80,7 @@ class Map:
         self, command: int, key: bytes | None, value: "ctypes.Array[ctypes.c_char] | None"
     ) -> int | None:
         buffer = None if key is None else ctypes.create_string_buffer(key, self._key_size)
-        attributes = struct.pack(
-            "<I4xQQQ", self.descriptor, _address(buffer), _address(value), 0
-        )
+        attributes = struct.pack("<I4xQQQ", self.descriptor, _address(buffer), _address(value), 0)
         return _bpf(command, attributes, none_when=errno.ENOENT)
 
 

@@ -9,7 +9,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["PROGRAMS", "Program", "amalgamated", "expanded", "fields_used", "map_names", "offsets_header"]
+__all__ = [
+    "PROGRAMS",
+    "Program",
+    "amalgamated",
+    "expanded",
+    "fields_used",
+    "map_names",
+    "offsets_header",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +117,7 @@ def _table(match: re.Match[str]) -> str:
     ]
     if kind in {"HASH", "LRU"}:
         functions += [
-            f"static inline long {name}_add({key} *k, {value} *v)"
-            f" {{ return {name}.insert(k, v); }}",
+            f"static inline long {name}_add({key} *k, {value} *v)\n{{ return {name}.insert(k, v); }}",
             f"static inline long {name}_del({key} *k) {{ return {name}.delete(k); }}",
         ]
     table = f'BPF_TABLE("{_TABLES[kind]}", {key}, {value}, {name}, {size});'

@@ -33,7 +33,7 @@ class ElfFacts:
     functions: Mapping[str, int] = field(default_factory=dict)
     build_id: str = ""
     version: str = ""
-    names: frozenset[str] = frozenset()  # of markers that were found among the symbols
+    names: frozenset[str] = frozenset()  # markers that it defines
     detail: str = ""  # why nothing could be read
 
 
@@ -58,10 +58,11 @@ def _read(elf: Any, file: IO[bytes], wanted: tuple[str, ...], markers: tuple[str
     file.seek(strings["sh_offset"])
     names = b"\0" + file.read(strings["sh_size"])
     # Most files have none of them: one search saves the walk over their symbols.
-    present = [name for name in wanted if b"\0%b\0" % name.encode() in names]
-    found = frozenset(name for name in markers if b"\0%b\0" % name.encode() in names)
-    functions = _functions(elf, present)
-    if not functions and not found:
+    present = [name for name in (*wanted, *markers) if b"\0%b\0" % name.encode() in names]
+    defined = _functions(elf, present)
+    functions = {name: at for name, at in defined.items() if name in wanted}
+    found = frozenset(defined.keys() - functions.keys())
+    if not defined:
         return ElfFacts()
     return ElfFacts(
         functions=functions, build_id=_build_id(elf), version=_version(file), names=found

@@ -1,8 +1,8 @@
 """The guardian's own process: nobody that we stopped stands still for more than a second.
 
 Run as ``python -m qtapture.capture.guardian_child FD``. Under ``-- COMMAND`` a process that maps an
-undecided file is stopped until the attacher has decided. If that takes too long, or the recorder is
-killed in between, this process continues it: it needs nothing but the map of those that stand still.
+undecided file is stopped until the attacher has decided. If that takes too long, or the recorder
+is killed in between, this process continues it: all it needs is the map of those that stand still.
 """
 
 import ctypes

@@ -13,6 +13,7 @@ __all__ = [
     "COUNT_KINDS",
     "JOB_CONTROL",
     "Flag",
+    "Maps",
     "Member",
     "Scope",
     "add_member",
@@ -20,6 +21,9 @@ __all__ = [
     "read_counts",
     "write_scope",
 ]
+
+
+Maps = dict[str, Map]  # by name
 
 
 class Flag(IntFlag):
@@ -88,7 +92,7 @@ _COMM_SIZE = 16
 _U32 = struct.Struct("<I")
 
 
-def open_maps(descriptors: Mapping[str, int]) -> dict[str, Map]:
+def open_maps(descriptors: Mapping[str, int]) -> Maps:
     """The maps that user space talks to, by name."""
     return {
         name: Map(descriptors[name], key, value, per_cpu=per_cpu)
@@ -97,7 +101,7 @@ def open_maps(descriptors: Mapping[str, int]) -> dict[str, Map]:
     }
 
 
-def write_scope(maps: Mapping[str, Map], scope: Scope, *, stop: bool) -> None:
+def write_scope(maps: Maps, scope: Scope, *, stop: bool) -> None:
     """Tell the probes whom to record; from here on samples come.
 
     Raises:
@@ -122,12 +126,12 @@ def write_scope(maps: Mapping[str, Map], scope: Scope, *, stop: bool) -> None:
     maps["config"].set(_U32.pack(0), struct.pack("<II", _flags(scope, stop=stop), 0))
 
 
-def add_member(maps: Mapping[str, Map], pid: int, member: Member) -> None:
+def add_member(maps: Maps, pid: int, member: Member) -> None:
     """Say what one process is to the recording."""
     maps["members"].set(_U32.pack(pid), _U32.pack(member))
 
 
-def read_counts(maps: Mapping[str, Map]) -> list[tuple[int, ...]]:
+def read_counts(maps: Maps) -> list[tuple[int, ...]]:
     """struct qt_count of each kind, summed over CPUs."""
     totals: list[tuple[int, ...]] = []
     for kind in range(COUNT_KINDS):

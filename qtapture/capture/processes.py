@@ -2,7 +2,6 @@
 
 import os
 import pwd
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from qtapture.capture.mappings import iter_pids, start_ticks
 
-__all__ = ["ProcFacts", "iter_descendants", "maybe_process", "read_processes"]
+__all__ = ["ProcFacts", "maybe_process", "read_processes"]
 
 _TICK_NS = 10_000_000  # USER_HZ is 100 on every architecture that has probes
 _MOST_ARGUMENT_BYTES = 131_072  # as much as the exec probe takes
@@ -94,21 +93,6 @@ def maybe_process(pid: int) -> ProcFacts | None:
         cgroup=cgroup,
         cgroup_id=cgroup_id,
     )
-
-
-def iter_descendants(processes: dict[int, ProcFacts], pids: set[int]) -> Iterator[int]:
-    """The processes named and everything below them."""
-    children: dict[int, list[int]] = {}
-    for process in processes.values():
-        children.setdefault(process.ppid, []).append(process.pid)
-    waiting = sorted(pids & processes.keys())
-    seen: set[int] = set()
-    while waiting:
-        pid = waiting.pop()
-        if pid not in seen:
-            seen.add(pid)
-            yield pid
-            waiting.extend(children.get(pid, ()))
 
 
 def _status(text: str) -> dict[str, str]:

@@ -73,8 +73,8 @@ class Ring:
         """Samples that the kernel could not write, since the ring was opened; 0 if unknown."""
         if not self.lost_known:
             return 0
-        # value, lost (PERF_FORMAT_LOST)
-        return int(struct.unpack("<QQ", os.read(self.descriptor, 16))[1])
+        _value, lost = struct.unpack("<QQ", os.read(self.descriptor, 16))  # PERF_FORMAT_LOST
+        return int(lost)
 
     def close(self) -> None:
         """Unmap and close."""
@@ -101,9 +101,7 @@ class Ring:
         if first + length <= self.size:
             return self.memory[base + first : base + first + length]
         wrapped = first + length - self.size
-        return (
-            self.memory[base + first : base + self.size] + self.memory[base : base + wrapped]
-        )
+        return self.memory[base + first : base + self.size] + self.memory[base : base + wrapped]
 
 
 def open_ring(table: Map, cpu: int, pages: int) -> Ring:
