@@ -153,7 +153,9 @@ class _Attacher:
 
     def _tell_libraries(self) -> None:
         for attachment in self._discovery.new:
-            self._say("library", **attachment.described())
+            # Each place where we planted a breakpoint is told, and each library that stays dark.
+            if attachment.tls or attachment.links:
+                self._say("library", **attachment.described())
         self._discovery.new.clear()
 
     def _tell_mapped(self, pid: int, attachments: Iterable[Attachment], *, late: bool) -> None:

@@ -51,7 +51,7 @@ class _Btf:
 
     def offset(self, struct: str, field: str) -> int:
         """Bytes from the start of ``struct`` to ``field``, -1 where there is none."""
-        number = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _KIND_STRUCT)
+        number = int(self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _KIND_STRUCT))
         if number <= 0:
             return -1
         found = self._find(number, field.encode(), _DEEPEST)
@@ -70,10 +70,10 @@ class _Btf:
             bits = member.offset & 0xFFFFFF if head.info & _KIND_FLAG else member.offset
             name = self._lib.btf__name_by_offset(self._btf, member.name)
             if name == field:
-                return bits
+                return int(bits)
             inner = None if name else self._find(member.type, field, depth - 1)
             if inner is not None:
-                return bits + inner
+                return int(bits) + inner
         return None
 
     def _struct(self, number: int) -> int | None:

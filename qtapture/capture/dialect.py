@@ -110,15 +110,16 @@ def _table(match: re.Match[str]) -> str:
             f"BPF_PROG_ARRAY({name}, {rest[0]});\n"
             f"static inline void {name}_jump(void *ctx, u32 at) {{ {name}.call(ctx, at); }}\n"
         )
+    long = "static inline long"
     key, value, size = ["u32", *rest] if kind in {"PERCPU", "ARRAY"} else rest
     functions = [
         f"static inline {value} *{name}_get({key} *k) {{ return {name}.lookup(k); }}",
-        f"static inline long {name}_set({key} *k, {value} *v) {{ return {name}.update(k, v); }}",
+        f"{long} {name}_set({key} *k, {value} *v) {{ return {name}.update(k, v); }}",
     ]
     if kind in {"HASH", "LRU"}:
         functions += [
-            f"static inline long {name}_add({key} *k, {value} *v)\n{{ return {name}.insert(k, v); }}",
-            f"static inline long {name}_del({key} *k) {{ return {name}.delete(k); }}",
+            f"{long} {name}_add({key} *k, {value} *v) {{ return {name}.insert(k, v); }}",
+            f"{long} {name}_del({key} *k) {{ return {name}.delete(k); }}",
         ]
     table = f'BPF_TABLE("{_TABLES[kind]}", {key}, {value}, {name}, {size});'
     return "\n".join([table, *functions]) + "\n"
