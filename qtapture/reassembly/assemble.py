@@ -88,12 +88,12 @@ def assemble(books: Books, header: Mapping[str, Any], late: Late, side: SideChoi
 
 def _maybe_anchor(header: Mapping[str, Any]) -> Anchor | None:
     found = header.get("anchor")
-    if not isinstance(found, dict) or not number(found, "boottime"):
+    if not isinstance(found, dict) or not number(found, "boottime_ns"):
         return None
     return Anchor(
-        boottime_ns=number(found, "boottime"),
-        monotonic_ns=number(found, "monotonic"),
-        realtime_ns=number(found, "realtime"),
+        boottime_ns=number(found, "boottime_ns"),
+        monotonic_ns=number(found, "monotonic_ns"),
+        realtime_ns=number(found, "realtime_ns"),
     )
 
 

@@ -66,7 +66,11 @@ class Host:
             "tool": "qtapture 0.1.0",
             "argv": ["qtapture", "record"],
             "clock": "boottime",
-            "anchor": {"boottime": START_NS, "monotonic": START_NS, "realtime": EPOCH_NS},
+            "anchor": {
+                "boottime_ns": START_NS,
+                "monotonic_ns": START_NS,
+                "realtime_ns": EPOCH_NS,
+            },
         }
 
     def tick(self, ns: int = MS) -> int:

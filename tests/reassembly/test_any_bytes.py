@@ -86,7 +86,7 @@ def _cut(data):
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(slices() | events() | st.just(Hole(1, 3, 100)), max_size=12))
 def test_any_records_are_read_to_their_end(records):
-    source = ListSource(records, {"boot_id": 5, "anchor": {"boottime": "x"}})
+    source = ListSource(records, {"boot_id": 5, "anchor": {"boottime_ns": "x"}})
     plan = survey(source)
     items = list(iter_traffic(source, plan))
     times = [item.time_ns for item in items]
