@@ -61,6 +61,7 @@ def assemble(books: Books, header: Mapping[str, Any], late: Late, side: SideChoi
     if anchor is not None:
         books.anchors.insert(0, anchor)
         books.see(anchor.boottime_ns)
+    books.sockets.add_idle()
     entries = sorted(_iter_entries(books, side), key=lambda entry: entry.order)
     connections, routes, holes = build(entries, books.processes, books.libraries)
     tables = Tables(

@@ -12,6 +12,7 @@ from qtapture.events import ReasonCode, Side
 from qtapture.reassembly.addresses import plain_address
 from qtapture.reassembly.facts import number, text
 from qtapture.reassembly.hello import HelloReader
+from qtapture.reassembly.idle import MOST_IDLE, is_open, iter_idle
 from qtapture.reassembly.rows import RECEIVED, SENT, Lane, SocketKey, SocketRow, SslKey, SslRow
 from qtapture.reassembly.samples import (
     Flag,
@@ -60,6 +61,7 @@ class SocketBook:
         self.objects: dict[tuple[SslKey, SocketKey | None], SslRow] = {}
         self.listeners: set[tuple[int, int]] = set()  # network namespace, port
         self._latest: dict[SslKey, SslRow] = {}
+        self._open_before: list[tuple[int, Mapping[str, Any]]] = []
 
     # -------------------------------------------------------------- sockets
 
@@ -202,13 +204,21 @@ class SocketBook:
 
     # -------------------------------------------------------------- the recorder's own view
 
-    def snapshot(self, body: Mapping[str, Any]) -> None:
-        """A socket as the kernel listed it: who listens."""
+    def snapshot(self, time_ns: int, body: Mapping[str, Any]) -> None:
+        """A socket as the kernel listed it: who listens, and what was open before."""
+        if is_open(body) and len(self._open_before) < MOST_IDLE:
+            self._open_before.append((time_ns, body))
         state = body.get("state")
         if state in (TcpState.LISTEN, str(TcpState.LISTEN.value)) or (
             text(body, "state").upper() == "LISTEN"
         ):
             self.listeners.add((number(body, "netns"), _local_port(body)))
+
+    def add_idle(self) -> None:
+        """Once all samples are known: connections that none of them was about."""
+        for row in list(iter_idle(self._open_before, self.sockets.values())):
+            self.sockets[row.key] = row
+        self._open_before.clear()
 
 
 def _local_port(body: Mapping[str, Any]) -> int:

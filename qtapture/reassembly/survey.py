@@ -147,7 +147,7 @@ class _Survey:
             case EventType.PROCESS:
                 books.processes.snapshot(record.time_ns, body)
             case EventType.SOCKET:
-                books.sockets.snapshot(body)
+                books.sockets.snapshot(record.time_ns, body)
             case EventType.LIBRARY:
                 found = _library(body)
                 books.libraries[found.number] = found
