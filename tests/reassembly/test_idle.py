@@ -1,7 +1,7 @@
 """Connections that were open before the recording and said nothing during it."""
 
-from builders.samples import Host
 from builders.records import NETNS
+from builders.samples import Host
 
 from qtapture.events import ReasonCode, Verdict
 from qtapture.reassembly import survey
