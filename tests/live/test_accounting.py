@@ -1,0 +1,91 @@
+"""Every sample is in the file or counted as lost, whatever the load."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from builders.certificates import make_certificate
+from builders.programs import said_numbers, tls_writer
+from builders.recording import Recorded, Recording, record_command, resident_bytes, run, wait_until
+
+MIB = 1 << 20
+
+
+def account(recorded: Recorded) -> dict[str, dict[str, int]]:
+    """The loss table of `info`, by kind."""
+    rows = json.loads(run("info", "--json", recorded.session))["loss"]
+    for row in rows:
+        assert row["adds_up"], row
+        assert row["in_file"] + row["lost"] == row["submitted"]
+    return {row["kind"]: row for row in rows}
+
+
+def test_twenty_thousand_writes_a_second_for_ten_seconds_are_all_in_the_file(
+    tmp_path: Path,
+) -> None:
+    program, certificate = tls_writer(tmp_path), make_certificate(tmp_path)
+    argv = (program, 200_000, 200, 20_000, certificate.path, certificate.key)
+    result = record_command(tmp_path, *argv)
+    said = said_numbers(result.stdout)
+    assert said["writes"] == 200_000
+    rows = account(result)
+    # Reads may take two writes at once: the program counted its own.
+    assert rows["tls"]["submitted"] == said["writes"] + said["reads"]
+    assert {kind: row["lost"] + row["skipped"] for kind, row in rows.items() if row["lost"]} == {}
+    connections = json.loads(run("info", "--json", result.session))["connections"]
+    (connection,) = connections
+    assert connection["verdict"] == "complete"
+
+
+def test_the_recorder_is_small_beside_its_rings(tmp_path: Path) -> None:
+    program, certificate = tls_writer(tmp_path), make_certificate(tmp_path)
+    argv = (program, 60_000, 200, 20_000, certificate.path, certificate.key)
+    with Recording(tmp_path / "a.qtap", ("--", *argv)) as recording:
+        pid = recording.process.pid
+        peak = 0
+        while recording.process.poll() is None:
+            memory = resident_bytes(pid)
+            # The rings are shared memory with the kernel.
+            peak = max(peak, memory["anon"] + memory["file"])
+            if not memory["anon"]:
+                break
+            wait_until(lambda: True, "a moment")
+        recorded = recording.end()
+    assert recorded.status == 0
+    assert 0 < peak < 64 * MIB
+
+
+@pytest.mark.parametrize("size", [200, 16_384])
+def test_a_flood_as_fast_as_the_host_can_is_counted_exactly(tmp_path: Path, size: int) -> None:
+    program, certificate = tls_writer(tmp_path), make_certificate(tmp_path)
+    count = 100_000 if size == 200 else 20_000
+    argv = (program, count, size, 0, certificate.path, certificate.key)
+    # Rings of 2 MiB for each CPU: losses are likely, and must be exact.
+    options = ("--memory", f"{2 * (os.cpu_count() or 1)}M")
+    result = record_command(tmp_path, *argv, options=options)
+    said = said_numbers(result.stdout)
+    rows = account(result)
+    assert rows["tls"]["submitted"] == said["writes"] + said["reads"]
+    assert rows["control"]["lost"] == 0
+
+
+def test_what_was_lost_is_an_exact_range_of_the_stream(tmp_path: Path) -> None:
+    program, certificate = tls_writer(tmp_path), make_certificate(tmp_path)
+    argv = (program, 20_000, 16_384, 0, certificate.path, certificate.key)
+    options = ("--memory", "1M")
+    result = record_command(tmp_path, *argv, options=options)
+    rows = account(result)
+    (connection,) = json.loads(run("info", "--json", result.session))["connections"]
+    assert rows["tls"]["lost"] > 0, "the rings were too large to lose anything"
+    assert connection["verdict"] == "partial"
+    assert {reason["code"] for reason in connection["reasons"]} >= {"lost_samples"}
+
+
+def test_large_calls_are_whole(tmp_path: Path) -> None:
+    program, certificate = tls_writer(tmp_path), make_certificate(tmp_path)
+    for size in (MIB + 1, 16 * MIB):
+        argv = (program, 1, size, 0, certificate.path, certificate.key)
+        result = record_command(tmp_path, *argv)
+        (connection,) = json.loads(run("info", "--json", result.session))["connections"]
+        assert connection["verdict"] == "complete", (size, connection["reasons"])

@@ -1,0 +1,91 @@
+"""What a recording leaves in the programs that it observed: nothing."""
+
+import ctypes
+import subprocess
+import time
+from pathlib import Path
+
+from builders.recording import Recording, record_command, wait_until
+
+INT3 = b"\xcc"  # what a uprobe puts in place of an instruction
+
+
+def first_byte() -> bytes:
+    """Of SSL_write as it is mapped into this very process."""
+    library = ctypes.CDLL("libssl.so.3")
+    return ctypes.string_at(ctypes.cast(library.SSL_write, ctypes.c_void_p), 1)
+
+
+def test_the_breakpoint_goes_when_the_recording_ends(tmp_path: Path) -> None:
+    before = first_byte()
+    assert before != INT3
+    with Recording(tmp_path / "a.qtap") as recording:
+        assert first_byte() == INT3
+        recording.stop()
+    assert first_byte() == before
+
+
+def test_the_breakpoint_goes_when_the_recorder_is_killed(tmp_path: Path) -> None:
+    before = first_byte()
+    with Recording(tmp_path / "a.qtap") as recording:
+        assert first_byte() == INT3
+        recording.process.kill()
+        recording.process.wait()
+        wait_until(lambda: first_byte() == before, "the kernel takes the probe out")
+
+
+def test_none_of_our_processes_outlives_a_killed_recorder(tmp_path: Path) -> None:
+    with Recording(tmp_path / "a.qtap") as recording:
+        pid = recording.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        assert children
+        recording.process.kill()
+        recording.process.wait()
+        wait_until(lambda: not any(map(runs_ours, children)), "its helpers end")
+
+
+def runs_ours(pid: str) -> bool:
+    """Whether a process of this number still runs a module of the package."""
+    try:
+        return b"qtapture.capture" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def test_a_command_that_stood_still_goes_on_when_the_recorder_is_killed(tmp_path: Path) -> None:
+    marker = tmp_path / "up"
+    script = f"import ssl, pathlib; pathlib.Path({str(marker)!r}).touch()"
+    for delay_ms in range(0, 60, 6):
+        marker.unlink(missing_ok=True)
+        options = ("--force", "--", "/usr/bin/python3", "-c", script)
+        with Recording(tmp_path / "a.qtap", options) as recording:
+            time.sleep(delay_ms / 1000)
+            recording.process.kill()
+            wait_until(marker.exists, f"the command runs to its end after {delay_ms} ms")
+
+
+def test_a_shell_on_a_terminal_does_not_take_its_children_for_suspended(tmp_path: Path) -> None:
+    # script(1) gives bash a terminal; its job control would report "Stopped".
+    session = tmp_path / "a.qtap"
+    inner = 'bash --norc -i <<< "curl --version | head -1; exit" 2>&1'
+    result = record_command(
+        tmp_path, "script", "-qec", f"bash --norc -i -c {inner!r}", "/dev/null", options=()
+    )
+    assert "Stopped" not in result.stdout
+    assert "curl" in result.stdout
+    assert not session.exists()
+
+
+def test_a_command_is_not_slowed_by_more_than_the_stops_it_needs(tmp_path: Path) -> None:
+    # Not a measurement: two hundred processes of known files must not stand still two hundred times.
+    script = "i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i+1)); done; echo done"
+    result = record_command(tmp_path, "/bin/sh", "-c", script)
+    assert result.stdout == "done\n"
+    assert result.status == 0
+
+
+def test_nothing_is_left_in_the_folder_for_headers(tmp_path: Path) -> None:
+    before = set(Path("/tmp").glob("qtapture-headers-*"))
+    subprocess.run(["true"], check=True)
+    record_command(tmp_path, "/bin/true")
+    assert set(Path("/tmp").glob("qtapture-headers-*")) <= before
