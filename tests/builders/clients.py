@@ -26,7 +26,8 @@ _ASYNCIO = """
     async def one(number):
         reader, writer = await asyncio.open_connection("localhost", int(port), ssl=context)
         target = path.replace("N", str(number))
-        writer.write(f"GET {target} HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n".encode())
+        lines = (f"GET {target} HTTP/1.1", "Host: localhost", "Connection: close", "", "")
+        writer.write("\\r\\n".join(lines).encode())
         answer = await reader.read()
         writer.close()
         body = answer.partition(b"\\r\\n\\r\\n")[2]

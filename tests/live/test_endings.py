@@ -1,4 +1,4 @@
-"""How a recording begins and ends: signals, limits, COMMAND's status, and every error in one line."""
+"""How a recording begins and ends: signals, limits, COMMAND's status, errors in one line."""
 
 import os
 import signal

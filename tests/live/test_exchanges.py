@@ -114,7 +114,7 @@ def test_a_user_scope_has_that_users_programs_alone(nginx: Nginx, tmp_path: Path
 def test_a_connection_that_was_open_before_is_in_the_file_and_marked(
     nginx: Nginx, tmp_path: Path
 ) -> None:
-    import socket  # noqa: PLC0415
+    import socket
 
     with socket.create_connection(("127.0.0.1", nginx.http)) as idle:
         here = idle.getsockname()[1]
@@ -129,6 +129,6 @@ def test_a_connection_that_was_open_before_is_in_the_file_and_marked(
 
 def run_client(command: list[object]) -> None:
     """Run a client to its end; it must have had its answer."""
-    import subprocess  # noqa: PLC0415
+    import subprocess
 
     subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=60)

@@ -77,7 +77,7 @@ def test_a_shell_on_a_terminal_does_not_take_its_children_for_suspended(tmp_path
 
 
 def test_a_command_is_not_slowed_by_more_than_the_stops_it_needs(tmp_path: Path) -> None:
-    # Not a measurement: two hundred processes of known files must not stand still two hundred times.
+    # No measurement: two hundred processes of known files must not stand still each time.
     script = "i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i+1)); done; echo done"
     result = record_command(tmp_path, "/bin/sh", "-c", script)
     assert result.stdout == "done\n"
