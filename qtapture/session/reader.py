@@ -1,0 +1,135 @@
+"""Reading a session: everything that holds, in order, and a mark where something is missing."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from qtapture.errors import NotASessionError, UsageError
+from qtapture.session.chunk import iter_content, maybe_decompress
+from qtapture.session.frames import ChunkKind, chain_of_header, pack_header
+from qtapture.session.scan import Finding, Found, Scan
+from qtapture.source import EventRecord, Hole, Record
+
+__all__ = ["SessionReader", "open_session"]
+
+# Kinds whose content is read; others are skipped, known or not.
+_READ = frozenset({ChunkKind.RING, ChunkKind.EVENT, ChunkKind.SECRETS})
+
+
+class SessionReader:
+    """A session, opened: its facts are known, its records can be read again and again."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file = file
+        self._path = path
+        scan = Scan(file)
+        self._header: Mapping[str, Any] | None = None
+        self.manifest: Mapping[str, Any] = {}
+        first: Found | None = None
+        time_ns: list[int] = []
+        for found in scan.iter_chunks():
+            first = first or found
+            time_ns = [min([*time_ns[:1], found.frame.first_ns]), found.frame.last_ns]
+            self._look(found, scan)
+        self.first_ns, self.last_ns = time_ns or (0, 0)
+        self.header: Mapping[str, Any] = scan.header or self._header or {}
+        self.findings: tuple[Finding, ...] = tuple(scan.findings)
+        self.holes = tuple(scan.holes)
+        self.closed = scan.closed
+        self.chain_head = scan.chain.hex() if scan.chain else ""
+        self.chunks = scan.chunks
+        if scan.header is None and first is None:
+            raise NotASessionError(f"{path} is not a session", offset=0)
+        if scan.header is None and first is not None:
+            self._check_header(first)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._file.seek(0, 2)
+
+    def iter_records(self) -> Iterator[Record]:
+        """Slices, events, and holes where something is missing, in the order of writing."""
+        unreadable: Found | None = None
+        for found in Scan(self._file).iter_chunks():
+            frame = found.frame
+            if found.gap or unreadable:
+                detail = found.gap or "a chunk is unreadable"
+                yield Hole(found.after, frame.sequence, found.offset, detail)
+                unreadable = None
+            if frame.kind not in _READ:
+                continue
+            content = maybe_decompress(found.stored, frame.content_len)
+            if content is None:
+                unreadable = found
+                continue
+            for record in iter_content(content, frame.sequence, found.offset):
+                if isinstance(record, str):
+                    yield Hole(frame.sequence, frame.sequence, found.offset, record)
+                else:
+                    yield record
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _look(self, found: Found, scan: Scan) -> None:
+        """Is the content as its frame says, and is it a header or a manifest?"""
+        frame = found.frame
+        if frame.kind in {ChunkKind.ENCRYPTED, ChunkKind.SIGNATURE}:
+            return
+        content = maybe_decompress(found.stored, frame.content_len)
+        if content is None:
+            self._find(scan, found, "content_damaged", "it does not decompress to its stated size")
+            return
+        for record in iter_content(content, frame.sequence, found.offset):
+            if isinstance(record, str):
+                self._find(scan, found, "content_damaged", record)
+            elif isinstance(record, EventRecord):
+                self._fact(frame.kind, record)
+
+    def _fact(self, kind: int, record: EventRecord) -> None:
+        if kind not in {ChunkKind.CHECKPOINT, ChunkKind.MANIFEST}:
+            return
+        try:
+            facts = json.loads(bytes(record.body))
+        except (ValueError, RecursionError):
+            return
+        if kind == ChunkKind.MANIFEST and isinstance(facts, dict):
+            self.manifest = facts
+        elif isinstance(facts, dict) and isinstance(facts.get("header"), dict):
+            self._header = facts["header"]
+
+    def _check_header(self, first: Found) -> None:
+        """A header out of a checkpoint must be the one that the chain began with."""
+        if first.frame.sequence or not self._header:
+            return
+        if chain_of_header(pack_header(self._header)) != first.frame.previous:
+            finding = Finding(code="chain_broken", offset=0, detail="the header was another one")
+            self.findings += (finding,)
+
+    def _find(self, scan: Scan, found: Found, code: str, detail: str) -> None:
+        finding = Finding(code=code, offset=found.offset, chunk=found.frame.sequence, detail=detail)
+        scan.findings.append(finding)
+
+
+def open_session(path: Path) -> SessionReader:
+    """Open a session and look at every byte of it once.
+
+    Raises:
+        NotASessionError: it is none, or nothing in it can be read.
+        UsageError: it cannot be opened.
+    """
+    try:
+        file = path.open("rb")
+        if not file.seekable():
+            file.close()
+            raise UsageError(f"{path} is a pipe: save it to a file first")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    try:
+        return SessionReader(file, path)
+    except BaseException:
+        file.close()
+        raise
