@@ -1,0 +1,195 @@
+"""Content codings: gzip, deflate, br, zstd, stacked, in pieces, up to a limit.
+
+The only module of this island that knows zstandard and brotli; both are loaded when a body needs
+them.
+"""
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["Decoding", "codings_of", "decode"]
+
+# A body that decodes to more is shown so far: 256 MiB is more than any viewer takes.
+_MOST_DECODED = 256 << 20
+# Beyond this size, no more than so many times the encoded bytes: what deflate can do at best is
+# 1,032 (RFC 1951), and who sends that sends a bomb.
+_FREE = 1 << 20
+_MOST_RATIO = 1000
+_PIECE = 64 << 10
+# RFC 9110 8.4.1: names that mean the same.
+_ALIASES = {"x-gzip": "gzip", "x-compress": "compress", "zlib": "deflate"}
+# One coding upon another is rare; a list of hundreds is an attack.
+_MOST_CODINGS = 8
+
+
+@dataclass(slots=True)
+class Decoding:
+    """How decoding went. ``size``: decoded bytes."""
+
+    size: int = 0
+    undecodable: str | None = None
+    limited: bool = False
+
+
+class _Decoder(Protocol):
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Decoded pieces of limited size; raises `_Broken`."""
+
+
+class _Broken(Exception):  # noqa: N818 - private, never leaves this module
+    """The bytes are not what the coding says."""
+
+
+def codings_of(values: list[bytes]) -> tuple[str, ...]:
+    """Codings of Content-Encoding lines, outermost (last applied) first; identity is none."""
+    names = b",".join(values).decode("latin-1").lower().split(",")
+    cleaned = [_ALIASES.get(name.strip(), name.strip()) for name in names]
+    return tuple(name for name in reversed(cleaned) if name and name != "identity")
+
+
+def decode(
+    codings: tuple[str, ...], pieces: Iterable[bytes], decoding: Decoding
+) -> Iterator[bytes]:
+    """Take codings off; ``decoding`` tells how it went when this has ended.
+
+    What a broken or cut body held up to there is given; a body of which nothing can be decoded
+    is undecodable.
+    """
+    unknown = [name for name in codings if name not in _DECODERS]
+    if unknown or len(codings) > _MOST_CODINGS:
+        decoding.undecodable = (
+            f"unknown coding {unknown[0][:40]}" if unknown else "too many codings"
+        )
+        return
+    budget = _Budget()
+    stream: Iterable[bytes] = budget.count_in(pieces)
+    for name in codings:
+        stream = _through(_DECODERS[name](), stream)
+    given = 0
+    try:
+        for piece in stream:
+            room = budget.room(given)
+            if len(piece) > room:
+                decoding.limited = True
+                yield piece[:room]
+                return
+            given += len(piece)
+            yield piece
+    except _Broken as error:
+        if not given:
+            decoding.undecodable = str(error)
+        # Else what came is shown; the message says that it is not whole.
+
+
+class _Budget:
+    """How much may come out for what went in."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    def count_in(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._taken += len(piece)
+            yield piece
+
+    def room(self, given: int) -> int:
+        most = min(_MOST_DECODED, max(_FREE, self._taken * _MOST_RATIO))
+        return max(most - given, 0)
+
+
+def _through(decoder: _Decoder, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield from decoder.feed(piece)
+
+
+class _Zlib:
+    """gzip (several members, RFC 1952 2.2) or deflate (zlib's, or raw as some servers send)."""
+
+    def __init__(self, window: int, name: str) -> None:
+        self._window = window
+        self._name = name
+        self._object: Any = None
+        self._began = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._object is None:
+                if self._began and not data.lstrip(b"\0"):
+                    return  # padding behind the last member
+                self._object = zlib.decompressobj(self._window_of(data))
+                self._began = True
+            try:
+                piece = self._object.decompress(data, _PIECE)
+            except zlib.error as error:
+                raise _Broken(f"{self._name}: {error}") from None
+            if piece:
+                yield piece
+            data = self._object.unconsumed_tail
+            if self._object.eof:
+                data = self._object.unused_data
+                self._object = None
+            elif not piece and not data:
+                return
+
+    def _window_of(self, data: bytes) -> int:
+        raw = self._window == zlib.MAX_WBITS and data[0] & 0x0F != zlib.DEFLATED
+        return -zlib.MAX_WBITS if raw else self._window
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        import brotli  # noqa: PLC0415 - only where a body needs it
+
+        self._error: type[Exception] = brotli.error
+        self._object: Any = brotli.Decompressor()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if self._object.is_finished():
+            return  # bytes behind the end
+        try:
+            piece = self._object.process(data, output_buffer_limit=_PIECE)
+            while piece or not self._object.can_accept_more_data():
+                yield piece
+                if self._object.is_finished():
+                    return
+                piece = self._object.process(b"", output_buffer_limit=_PIECE)
+        except self._error:
+            raise _Broken("br: not brotli, or damaged") from None
+
+
+class _Zstd:
+    def __init__(self) -> None:
+        import zstandard  # noqa: PLC0415 - only where a body needs it
+
+        self._error: type[Exception] = zstandard.ZstdError
+        # RFC 9659: a window of 8 MiB is the most that a zstd content coding may use.
+        self._new: Callable[[], Any] = zstandard.ZstdDecompressor(
+            max_window_size=8 << 20
+        ).decompressobj
+        self._object = self._new()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        # decompressobj gives all that its input holds: small inputs keep that small.
+        for start in range(0, len(data), _PIECE // 16):
+            part = data[start : start + _PIECE // 16]
+            while part:
+                try:
+                    piece = self._object.decompress(part)
+                except self._error:
+                    raise _Broken("zstd: not zstd, or damaged") from None
+                if piece:
+                    yield piece
+                part = b""
+                if self._object.eof:
+                    part = self._object.unused_data
+                    self._object = self._new()
+
+
+_DECODERS: dict[str, Callable[[], _Decoder]] = {
+    "gzip": lambda: _Zlib(zlib.MAX_WBITS | 16, "gzip"),
+    "deflate": lambda: _Zlib(zlib.MAX_WBITS, "deflate"),
+    "br": _Brotli,
+    "zstd": _Zstd,
+}

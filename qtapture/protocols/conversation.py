@@ -1,0 +1,176 @@
+"""Both directions of one connection: which protocol, and which response answers which request."""
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from qtapture.events import Connection, Direction, Exchange, Gap, Message, Process, Segment
+from qtapture.protocols.http1 import Draft, Http1Parser, Moment
+from qtapture.protocols.http1_head import Framing
+
+__all__ = ["Conversation"]
+
+# Requests that wait for answers; a client that pipelines more gets its first ones without.
+_MOST_WAITING = 1024
+_MOST_INFORMATIONAL = 64
+_SWITCHING = 101
+_NO_CONTENT = frozenset({204, 304})  # RFC 9112 6.3, rule 1
+_CONTINUES = range(100, 200)
+_SUCCESS = range(200, 300)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A request whose head is known, and what has come of its answer."""
+
+    request: Draft | None
+    method: str = ""
+    informational: list[Message] = field(default_factory=list)
+    response: Draft | None = None
+    answered: bool = False  # the response has ended
+
+
+class Conversation:
+    """One connection's exchanges, in order; bytes that are no HTTP/1 cost nothing."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._waiting: deque[_Waiting] = deque()
+        self._index = 0
+        self._out: list[Exchange] = []
+        self._losses = False  # responses are missing: order alone does not pair any more
+        self._plaintext: bool | None = None
+        self._parsers = self._new_parsers(lost=connection.older)
+
+    def _new_parsers(self, *, lost: bool) -> tuple[Http1Parser, Http1Parser]:
+        return (
+            Http1Parser(request=True, began=self._request_began, lost=lost),
+            Http1Parser(request=False, began=self._response_began, lost=lost),
+        )
+
+    def feed(self, segment: Segment) -> list[Exchange]:
+        """More bytes; the exchanges that they complete."""
+        if segment.plaintext and self._plaintext is False:
+            # TLS began after clear text (a proxy's CONNECT, STARTTLS): a conversation of its own.
+            self._parsers = self._new_parsers(lost=False)
+        self._plaintext = segment.plaintext
+        parser = self._parsers[segment.direction]
+        if parser.opaque:
+            return []
+        moment = Moment(segment.time_ns, segment.record, segment.process)
+        drafts = parser.feed(segment.data, segment.offset, moment)
+        self._connection = segment.connection
+        return self._ended(segment.direction, drafts)
+
+    def gap(self, gap: Gap) -> list[Exchange]:
+        """Bytes are missing."""
+        parser = self._parsers[gap.direction]
+        drafts = parser.gap(gap.length, Moment(gap.time_ns, 0, None))
+        found = self._ended(gap.direction, drafts)
+        if parser.lost and gap.direction is Direction.S2C:
+            self._losses = True
+        return found
+
+    def close(self, time_ns: int) -> list[Exchange]:
+        """The connection ended, or the recording did: everything that waits is given out."""
+        moment = Moment(time_ns, 0, None)
+        clean = self._connection.closed_ns is not None
+        for direction in (Direction.C2S, Direction.S2C):
+            drafts = self._parsers[direction].close(moment, clean=clean)
+            self._out += self._ended(direction, drafts)
+        while self._waiting:
+            self._give(self._waiting.popleft(), "no_response")
+        return self._taken()
+
+    # ------------------------------------------------------------------ beginnings
+
+    def _request_began(self, draft: Draft) -> Framing | None:
+        waiting = _Waiting(request=draft, method=draft.head.method)
+        self._waiting.append(waiting)
+        if len(self._waiting) > _MOST_WAITING:
+            self._give(self._waiting.popleft(), "too_many_waiting")
+        # What follows a CONNECT is HTTP only if it was refused: the answer tells.
+        return draft.head.framing
+
+    def _response_began(self, draft: Draft) -> Framing | None:
+        waiting = self._answered_by(draft)
+        status = draft.head.status
+        if draft.informational:
+            return Framing.NONE
+        waiting.response = draft
+        if status == _SWITCHING or (waiting.method == "CONNECT" and status in _SUCCESS):
+            self._parsers[Direction.C2S].close_as_tunnel()
+            return None
+        if status in _NO_CONTENT or status in _CONTINUES or waiting.method == "HEAD":
+            return Framing.NONE
+        return draft.head.framing
+
+    def _answered_by(self, draft: Draft) -> _Waiting:
+        if self._losses and self._waiting:
+            # Clients that do not pipeline have one request open: earlier ones lost their answers.
+            while len(self._waiting) > 1 and _began_before(self._waiting[1], draft):
+                self._give(self._waiting.popleft(), "response_lost")
+            self._losses = False
+        waiting = next((w for w in self._waiting if w.response is None), None)
+        if waiting is None:
+            waiting = _Waiting(request=None)
+            self._waiting.append(waiting)
+        return waiting
+
+    # ------------------------------------------------------------------ ends
+
+    def _ended(self, direction: Direction, drafts: list[Draft]) -> list[Exchange]:
+        for draft in drafts:
+            if direction is Direction.S2C:
+                self._response_ended(draft)
+        while self._waiting and _is_done(self._waiting[0]):
+            self._give(self._waiting.popleft(), "")
+        return self._taken()
+
+    def _response_ended(self, draft: Draft) -> None:
+        for waiting in self._waiting:
+            if draft.informational and waiting.response is None:
+                if draft.message and len(waiting.informational) < _MOST_INFORMATIONAL:
+                    waiting.informational.append(draft.message)
+                return
+            if waiting.response is draft:
+                waiting.answered = True
+                return
+
+    def _give(self, waiting: _Waiting, error: str) -> None:
+        request = waiting.request.message if waiting.request else None
+        response = waiting.response.message if waiting.response else None
+        if response is not None and waiting.informational:
+            response = replace(response, informational=tuple(waiting.informational))
+        if request is None and response is None:
+            return
+        self._index += 1
+        exchange = Exchange(
+            number=0,
+            connection=self._connection,
+            index=self._index,
+            process=_process(waiting),
+            request=request,
+            response=response,
+            first_on_connection=self._index == 1 and not self._connection.older,
+            error="" if response is not None else error,
+        )
+        self._out.append(exchange)
+
+    def _taken(self) -> list[Exchange]:
+        out, self._out = self._out, []
+        return out
+
+
+def _is_done(waiting: _Waiting) -> bool:
+    request = waiting.request is None or waiting.request.message is not None
+    return waiting.answered and request
+
+
+def _began_before(waiting: _Waiting, draft: Draft) -> bool:
+    request = waiting.request
+    return request is not None and request.first.time_ns <= draft.first.time_ns
+
+
+def _process(waiting: _Waiting) -> Process | None:
+    draft = waiting.request or waiting.response
+    return draft.first.process if draft else None
