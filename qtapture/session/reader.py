@@ -20,9 +20,9 @@ _READ = frozenset({ChunkKind.RING, ChunkKind.EVENT, ChunkKind.SECRETS})
 class SessionReader:
     """A session, opened: its facts are known, its records can be read again and again."""
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._file = file
+    def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path = path
+        self.size = file.seek(0, 2)
         scan = Scan(file)
         self._header: Mapping[str, Any] | None = None
         self.manifest: Mapping[str, Any] = {}
@@ -44,15 +44,14 @@ class SessionReader:
         if scan.header is None and first is not None:
             self._check_header(first)
 
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self._file.seek(0, 2)
-
     def iter_records(self) -> Iterator[Record]:
         """Slices, events, and holes where something is missing, in the order of writing."""
+        with self._path.open("rb") as file:
+            yield from self._iter_records(Scan(file))
+
+    def _iter_records(self, scan: Scan) -> Iterator[Record]:
         unreadable: Found | None = None
-        for found in Scan(self._file).iter_chunks():
+        for found in scan.iter_chunks():
             frame = found.frame
             if found.gap or unreadable:
                 detail = found.gap or "a chunk is unreadable"
@@ -69,10 +68,6 @@ class SessionReader:
                     yield Hole(frame.sequence, frame.sequence, found.offset, record)
                 else:
                     yield record
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
     def _look(self, found: Found, scan: Scan) -> None:
         """Is the content as its frame says, and is it a header or a manifest?"""
@@ -122,14 +117,9 @@ def open_session(path: Path) -> SessionReader:
         UsageError: it cannot be opened.
     """
     try:
-        file = path.open("rb")
-        if not file.seekable():
-            file.close()
-            raise UsageError(f"{path} is a pipe: save it to a file first")
+        with path.open("rb") as file:
+            if not file.seekable():
+                raise UsageError(f"{path} is a pipe: save it to a file first")
+            return SessionReader(path, file)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
-    try:
-        return SessionReader(file, path)
-    except BaseException:
-        file.close()
-        raise

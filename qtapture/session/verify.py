@@ -39,20 +39,17 @@ def verify_session(path: Path) -> Verification:
         UsageError: it cannot be opened.
     """
     reader = open_session(path)
-    try:
-        return Verification(
-            state=_state(reader.findings, closed=reader.closed, recovered=bool(reader.holes)),
-            findings=reader.findings,
-            chunks=reader.chunks,
-            size=reader.size,
-            chain_head=reader.chain_head,
-            holes=len(reader.holes),
-            first_ns=reader.first_ns,
-            last_ns=reader.last_ns,
-            manifest=reader.manifest,
-        )
-    finally:
-        reader.close()
+    return Verification(
+        state=_state(reader.findings, closed=reader.closed, recovered=bool(reader.holes)),
+        findings=reader.findings,
+        chunks=reader.chunks,
+        size=reader.size,
+        chain_head=reader.chain_head,
+        holes=len(reader.holes),
+        first_ns=reader.first_ns,
+        last_ns=reader.last_ns,
+        manifest=reader.manifest,
+    )
 
 
 def _state(findings: tuple[Finding, ...], *, closed: bool, recovered: bool) -> str:
