@@ -45,7 +45,7 @@ def summary(
         ("connections", f"{len(connections)}: {counted(whole)}"),
         ("decrypted", f"{len(decrypted)}, TLS joined to sockets by: {counted(joined)}"),
         ("exchanges", f"{len(har['log']['entries'])} recorded, {len(answered)} answered by nginx"),
-        ("plaintext", f"{sum(size(c) for c in decrypted)} bytes"),
+        ("on the wire", f"{sum(map(size, connections)):,} bytes"),
         ("samples", f"{info['samples']['total']}, {loss(info['loss'])}"),
         *missed(info),
     ]
@@ -80,10 +80,11 @@ def missed(info: dict[str, Any]) -> list[tuple[str, str]]:
                 f"#{connection['number']} of {owner['comm']}[{owner['pid']}]: "
                 f"{connection['verdict']}: {', '.join(reasons)}"
             )
+    told = "".join(lines)
     lines += [
-        f"no probe in {library['path']}: {library['detail']}"
+        f"{library['path']}: {library['detail']}"
         for library in info["libraries"]
-        if not library["hooked"]
+        if not library["hooked"] and library["path"] not in told
     ]
     return [("not seen", line) for line in lines] or [("not seen", "nothing that is known of")]
 
