@@ -17,11 +17,12 @@ import struct
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 from qtapture.capture.attaching import receive_rights
 from qtapture.capture.discovery import Attachment, Discovery
+from qtapture.capture.job_control import SHELLS, watches_children
 from qtapture.capture.kernel_config import Maps, Member, add_member, open_maps
 from qtapture.capture.mappings import (
     FileKey,
@@ -43,8 +44,6 @@ _PERF_HEAD = struct.Struct("<IHH")
 _STEER = struct.Struct("<IQII")  # length of the raw sample, then struct qt_steer
 _PERF_RECORD_SAMPLE = 9
 _AT_EXEC = 1
-# Shells with job control: on a terminal they take a stopped child for a suspended job.
-_SHELLS = frozenset({"bash", "zsh", "fish", "ksh", "dash", "sh", "busybox", "ash", "tcsh", "csh"})
 # Processes whose mapping of a library was told; forgetting one tells it again.
 _MOST_TOLD = 65_536
 
@@ -55,6 +54,7 @@ class _Attacher:
         self._discovery = Discovery()
         self._maps: Maps = {}
         self._steer: list[Ring] = []
+        self._shells: set[FileKey] = set()
         self._told: OrderedDict[tuple[int, int, int], None] = OrderedDict()
         # Before the first look, so that nothing is mapped between the two.
         self._mapping = [open_mapping_ring(cpu, _MAPPING_PAGES) for cpu in online_cpus()]
@@ -116,12 +116,16 @@ class _Attacher:
     def _decide(self, found: MappedFile) -> Attachment | None:
         known = self._discovery.is_decided(found.key)
         attachment = self._discovery.decide(found)
-        # A shell is stopped each time: whether it watches its children depends on its terminal.
-        if not known and self._maps and Path(found.path).name not in _SHELLS:
+        if PurePath(found.path).name in SHELLS:
+            self._shells.add(found.key)
+        if not known and self._maps:
             self._mark_decided(found.key)
         return attachment
 
     def _mark_decided(self, key: FileKey) -> None:
+        if key in self._shells:
+            # Stopped at each exec: whether it watches its children depends on its terminal.
+            return
         device, inode = key
         try:
             self._maps["decided"].set(struct.pack("<QII", inode, device, 0), b"\1\0\0\0")
@@ -139,7 +143,7 @@ class _Attacher:
 
     def _release(self, pid: int, why: int) -> None:
         attachments = self._decide_all(pid)
-        if why == _AT_EXEC and _is_interactive_shell(pid):
+        if why == _AT_EXEC and watches_children(pid):
             add_member(self._maps, pid, Member.IN | Member.COMMAND | Member.WATCHES)
         self._maps["stopped"].discard(struct.pack("<I", pid))
         try:
@@ -201,19 +205,6 @@ def _stops(data: bytes) -> Iterable[tuple[int, int]]:
             _, _, pid, why = _STEER.unpack_from(data, at + _PERF_HEAD.size)
             yield pid, why
         at += max(size, _PERF_HEAD.size)
-
-
-def _is_interactive_shell(pid: int) -> bool:
-    """A shell that talks to a person: no script and no -c, standard input on a terminal."""
-    try:
-        argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
-        stdin = Path(f"/proc/{pid}/fd/0").readlink()
-    except OSError:
-        return False
-    name = os.path.basename(argv[0].lstrip(b"-")).decode("utf-8", "replace") if argv else ""  # noqa: PTH119
-    if name not in _SHELLS or not str(stdin).startswith(("/dev/pts/", "/dev/tty", "/dev/console")):
-        return False
-    return all(argument.startswith(b"-") and argument != b"-c" for argument in argv[1:])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ _EXTENT = 64 << 10
 
 
 class Spool:
-    """One unnamed file for the bodies of all conversations; it shrinks when none is open."""
+    """One unnamed file for the bodies of all conversations; it goes when none is open."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None
@@ -51,7 +51,8 @@ class Spool:
         """A body gave its bytes back."""
         self._users -= 1
         if self._users == 0 and self._file is not None:
-            self._file.truncate(0)
+            self._file.close()
+            self._file = None
             self._end = 0
 
 

@@ -53,6 +53,8 @@ def open_target(path: Path | None, *, force: bool) -> Target:
 
 
 def _create(path: Path, *, force: bool) -> Target:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder")
     special = path.exists() and not path.is_file() and not path.is_dir()
     if special:  # a device or a named pipe
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)

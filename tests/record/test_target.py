@@ -28,11 +28,11 @@ def test_force_replaces_a_file_by_another_one(tmp_path: Path) -> None:
     path = tmp_path / "a.qtap"
     path.write_text("old")
     before = path.stat().st_ino
-    held = path.open()
-    open_target(path, force=True).stream.close()
-    assert path.read_text() == ""
-    assert path.stat().st_ino != before
-    assert held.read() == "old"
+    with path.open() as held:
+        open_target(path, force=True).stream.close()
+        assert path.read_text() == ""
+        assert path.stat().st_ino != before
+        assert held.read() == "old"
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
