@@ -119,7 +119,8 @@ def resident_bytes(pid: int) -> dict[str, int]:
     """Memory of a process in bytes: anonymous, file-backed, shared (rings), and the peak."""
     rows = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     names = {"anon": "RssAnon", "file": "RssFile", "shared": "RssShmem", "peak": "VmHWM"}
-    return {name: int(rows[row].split()[0]) * 1024 for name, row in names.items()}
+    # A process that has ended and was not waited for has none of these rows.
+    return {name: int(rows.get(row, "0 kB").split()[0]) * 1024 for name, row in names.items()}
 
 
 def is_root() -> bool:

@@ -53,6 +53,7 @@ def test_the_recorder_is_small_beside_its_rings(tmp_path: Path) -> None:
             wait_until(lambda: True, "a moment")
         recorded = recording.end()
     assert recorded.status == 0
+    print(f"peak {peak // MIB} MiB")
     assert 0 < peak < 64 * MIB
 
 
@@ -82,10 +83,22 @@ def test_what_was_lost_is_an_exact_range_of_the_stream(tmp_path: Path) -> None:
     assert {reason["code"] for reason in connection["reasons"]} >= {"lost_samples"}
 
 
-def test_large_calls_are_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [MIB + 1, 8 * MIB])
+def test_a_large_call_is_whole(tmp_path: Path, size: int) -> None:
     program, certificate = tls_writer(tmp_path), make_certificate(tmp_path)
-    for size in (MIB + 1, 16 * MIB):
-        argv = (program, 1, size, 0, certificate.path, certificate.key)
-        result = record_command(tmp_path, *argv)
-        (connection,) = json.loads(run("info", "--json", result.session))["connections"]
-        assert connection["verdict"] == "complete", (size, connection["reasons"])
+    argv = (program, 1, size, 0, certificate.path, certificate.key)
+    result = record_command(tmp_path, *argv)
+    (connection,) = json.loads(run("info", "--json", result.session))["connections"]
+    assert connection["verdict"] == "complete", connection["reasons"]
+
+
+def test_a_call_larger_than_the_rings_misses_an_exact_range(tmp_path: Path) -> None:
+    program, certificate = tls_writer(tmp_path), make_certificate(tmp_path)
+    size = 24 * MIB
+    argv = (program, 1, size, 0, certificate.path, certificate.key)
+    result = record_command(tmp_path, *argv, options=("--memory", "16M"))
+    account(result)
+    (connection,) = json.loads(run("info", "--json", result.session))["connections"]
+    for reason in connection["reasons"]:
+        assert reason["code"] in {"lost_samples", "call_too_large"}
+        assert 0 <= reason["start"] < reason["end"] <= size
