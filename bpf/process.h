@@ -218,9 +218,13 @@ int on_fork(qt_tp *ctx)
 
 	QT_KREAD(tid, child, task_struct, pid);
 	QT_KREAD(f.child_pid, child, task_struct, tgid);
-	if (tid != f.child_pid || !in_scope(flags)) /* a thread, or nobody we know */
+	if (tid != f.child_pid) /* a thread */
 		return 0;
 	inherited = member_of(bpf_get_current_pid_tgid() >> 32) & ~QT_MEMBER_WATCHES;
+	if (inherited & QT_MEMBER_OUT)
+		members_set(&f.child_pid, &inherited);
+	if (!in_scope(flags))
+		return 0;
 	if (flags & QT_SCOPE_COMMS && !inherited && comm_in_scope())
 		inherited = QT_MEMBER_IN;
 	if (inherited && !(flags & QT_NO_CHILDREN))

@@ -64,7 +64,9 @@ class _Attacher:
         found = [(pid, self._decide_all(pid)) for pid in iter_pids()]
         words, programs, maps = receive_rights(self._peer)
         self._maps = open_maps(maps)
-        self._steer = [open_ring(self._maps["steer"], cpu, _STEER_PAGES) for cpu in online_cpus()]
+        self._steer = [
+            open_ring(self._maps["steer"], cpu, _STEER_PAGES, each=True) for cpu in online_cpus()
+        ]
         self._discovery.arm(programs, linker=bool(words["stop"]))
         for key in self._discovery.decided:
             self._mark_decided(key)

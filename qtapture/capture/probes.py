@@ -87,7 +87,7 @@ class Probes:
             UsageError: the scope has too many names.
         """
         for pid in self.own_pids():
-            add_member(self.maps, pid, Member.OUT)
+            self.leave_out(pid)
         write_scope(self.maps, scope, stop=stop)
         for name, program in PROGRAMS.items():
             if program.tracepoint:
@@ -102,6 +102,10 @@ class Probes:
     def add_command(self, pid: int) -> None:
         """A process that stands before its exec: it and its descendants are COMMAND."""
         add_member(self.maps, pid, Member.IN | Member.COMMAND)
+
+    def leave_out(self, pid: int) -> None:
+        """A process that is never recorded, nor are its children."""
+        add_member(self.maps, pid, Member.OUT)
 
     def iter_drained(self) -> Iterator[tuple[int, int, bytes]]:
         """(ring, cpu, whole perf records) of all that is in the rings now."""

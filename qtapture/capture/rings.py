@@ -104,14 +104,16 @@ class Ring:
         return self.memory[base + first : base + self.size] + self.memory[base : base + wrapped]
 
 
-def open_ring(table: Map, cpu: int, pages: int) -> Ring:
-    """The ring of one CPU, put into a perf event array.
+def open_ring(table: Map, cpu: int, pages: int, *, each: bool = False) -> Ring:
+    """The ring of one CPU, put into a perf event array. ``each``: every sample wakes its reader.
 
     Raises:
         OSError: EPERM where memory may not be locked, ENODEV where the CPU is offline.
     """
     flags = _FLAG_WATERMARK
-    descriptor, lost_known = _open_output(cpu, flags, pages * mmap.PAGESIZE)
+    descriptor, lost_known = _open_output(
+        cpu, flags, 1 if each else pages * mmap.PAGESIZE // _WATERMARK_SHARE
+    )
     ring = _mapped(descriptor, cpu, pages, lost_known=lost_known)
     table.set(struct.pack("<I", cpu), struct.pack("<I", descriptor))
     _libc.ioctl(descriptor, _IOC_ENABLE, 0)
@@ -158,13 +160,13 @@ def _mapped(descriptor: int, cpu: int, pages: int, *, lost_known: bool) -> Ring:
     return Ring(cpu=cpu, descriptor=descriptor, memory=memory, size=size, lost_known=lost_known)
 
 
-def _open_output(cpu: int, flags: int, size: int) -> tuple[int, bool]:
+def _open_output(cpu: int, flags: int, watermark: int) -> tuple[int, bool]:
     """The event, and whether it counts losses: found by asking for it."""
     for read_format in (_FORMAT_LOST, 0):
         attributes = _attributes(
             _SW_BPF_OUTPUT,
             flags,
-            watermark=size // _WATERMARK_SHARE,
+            watermark=watermark,
             sample_type=_SAMPLE_RAW,
             read_format=read_format,
         )

@@ -15,8 +15,9 @@ from qtapture.record.drain import Drain
 from qtapture.record.facts import header, json_body
 from qtapture.record.limits import Limits, choose_max_size
 from qtapture.record.options import RecordOptions
+from qtapture.record.outsiders import is_pipe, other_recordings, pipe_readers
 from qtapture.record.snapshot import comm_pids, iter_snapshot
-from qtapture.record.status import StatusLine, human_size, say
+from qtapture.record.status import StatusLine, human_size, say, tell_systemd
 from qtapture.record.target import Target, open_target
 from qtapture.record.writing import Writing
 from qtapture.session import SessionWriter
@@ -68,6 +69,7 @@ def record(options: RecordOptions) -> int:
             probes = Probes.load(memory=options.memory, stop=stop)
             with contextlib.closing(probes):
                 recorder = _Recorder(options, target, probes, command, wakeup)
+                recorder.begin()
                 begun = True
                 return recorder.run()
     finally:
@@ -104,9 +106,21 @@ class _Recorder:
         tty = sys.stderr.isatty()
         self._status = StatusLine(started_ns=anchor.boottime_ns, enabled=tty)
 
+    def begin(self) -> None:
+        """Everything up to the ready line; what fails here leaves no session.
+
+        Raises:
+            HostError: an essential probe was refused.
+            UsageError: the scope has too many names.
+        """
+        try:
+            self._begin()
+        except BaseException:
+            self._writing.abandon()
+            raise
+
     def run(self) -> int:
-        """Begin, follow, end."""
-        self._begin()
+        """Let COMMAND go, follow, end; the exit status."""
         status = self._release()
         if status is None:
             self._follow()
@@ -121,15 +135,30 @@ class _Recorder:
         stop = self._command is not None
         if self._command is not None:
             self._probes.add_command(self._command.pid)
+        outsiders = other_recordings() | self._stdout_readers()
+        for pid in outsiders:
+            self._probes.leave_out(pid)
         reports = self._probes.arm(self._options.scope, stop=stop)
-        own = {*self._probes.own_pids(), *({self._command.pid} if self._command else ())}
-        for type_, body in iter_snapshot(self._options.scope, own):
+        nobody = outsiders | set(self._probes.own_pids())
+        if self._command is not None:
+            nobody.add(self._command.pid)  # its exec will tell what it is
+        for type_, body in iter_snapshot(self._options.scope, nobody):
             self._writing.event(type_, json_body(body), boottime_ns())
         self._drain.report(reports)
         self._drain.anchor()
         limit = f", at most {human_size(self._max_size)}" if self._max_size else ""
         private = " (it will hold decrypted traffic)" if sys.stderr.isatty() else ""
         say(f"recording to {self._target.name}{limit}{private}")
+        tell_systemd()
+
+    def _stdout_readers(self) -> set[int]:
+        """Who reads the session from our stdout: recording them would feed itself."""
+        if self._options.output is not None or not is_pipe(1):
+            return set()
+        readers = pipe_readers(1)
+        if not readers:
+            say("whoever reads this session was not found, and is recorded too")
+        return readers
 
     def _release(self) -> int | None:
         """Let COMMAND go; its exit status if it could not be run."""

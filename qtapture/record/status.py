@@ -1,11 +1,13 @@
 """What a person sees while a recording runs: one line on a terminal, rewritten in place."""
 
+import os
+import socket
 import sys
 from dataclasses import dataclass
 
 from qtapture.timebase import boottime_ns
 
-__all__ = ["StatusLine", "human_size", "say"]
+__all__ = ["StatusLine", "human_size", "say", "tell_systemd"]
 
 _EVERY_NS = 500_000_000
 _NS = 1_000_000_000
@@ -52,6 +54,19 @@ def say(line: str) -> None:
 def _write(text: str) -> None:
     sys.stderr.write(text)
     sys.stderr.flush()
+
+
+def tell_systemd() -> None:
+    """READY=1 for a unit of Type=notify (sd_notify(3)); nothing where nobody asked."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as peer:
+        try:
+            # A leading @ stands for the NUL of an abstract address.
+            peer.sendto(b"READY=1", address.replace("@", "\0", 1))
+        except OSError as error:
+            say(f"qtapture: systemd was not told: {error.strerror}")
 
 
 def human_size(size: int) -> str:

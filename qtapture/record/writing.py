@@ -93,6 +93,14 @@ class Writing:
             raise self._error
         return self._writer.close(manifest, boottime_ns())
 
+    def abandon(self) -> None:
+        """Stop, leaving what is queued unwritten; the session is not closed."""
+        with self._changed:
+            self._items.clear()
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
     def _put(self, item: _Item) -> None:
         with self._changed:
             while self._queued > _MOST_QUEUED and self._error is None:

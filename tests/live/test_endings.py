@@ -1,7 +1,10 @@
 """How a recording begins and ends: signals, limits, COMMAND's status, errors in one line."""
 
+import json
 import os
+import re
 import signal
+import socket
 import stat
 import subprocess
 import time
@@ -186,3 +189,53 @@ def one_line(*arguments: object, status: int) -> str:
     assert result.stderr.count("\n") == 1, result.stderr
     assert result.stderr.startswith("qtapture: ")
     return result.stderr
+
+
+def test_a_full_disk_ends_the_recording_properly_and_says_so(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m", "none", small], check=True)
+    try:
+        # A tenth is to stay free: what is in rings and queue still fits when that is touched.
+        subprocess.run(["fallocate", "-l", "113M", small / "filler"], check=True)
+        script = "for i in $(seq 800); do /bin/true $(head -c 9000 /dev/urandom | base64); done"
+        result = record_command(small, "/bin/sh", "-c", script, options=("--memory", "2M"))
+        assert "ended by disk" in result.stderr
+        assert result.status == 125
+        run("verify", result.session)
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_a_terminal_sees_a_status_line(tmp_path: Path) -> None:
+    command = " ".join(qtapture("record", "-o", tmp_path / "a.qtap", "--duration", "1200ms"))
+    result = subprocess.run(
+        ["script", "-qec", command, "/dev/null"], capture_output=True, text=True, check=True
+    )
+    assert "decrypted traffic" in result.stdout
+    assert re.search(r"00:00:01  [\d,]+ events  .* lost  file ", result.stdout)
+
+
+def test_systemd_is_told_when_everything_is_hooked(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unit:
+        unit.bind(str(tmp_path / "notify"))
+        unit.settimeout(30)
+        process = subprocess.Popen(
+            qtapture("record", "-o", tmp_path / "a.qtap", "--duration", "100ms"),
+            env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
+            stderr=subprocess.DEVNULL,
+        )
+        assert unit.recv(64) == b"READY=1"
+        assert process.wait(60) == 0
+
+
+def test_whoever_reads_the_session_from_stdout_is_not_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "piped.qtap"
+    record = " ".join(qtapture("record", "-o", "-", "--duration", "700ms"))
+    # Each chunk that is read starts a process, which would be recorded, and written, and read.
+    loop = "while head -c 4096 | grep -q .; do :; done"
+    script = f"{record} 2>/dev/null | tee {path} | sh -c '{loop}'"
+    subprocess.run(["/bin/sh", "-c", script], check=False, timeout=60)
+    run("verify", path)
+    info = json.loads(run("info", "--json", path))
+    assert not [p for p in info["processes"] if p["comm"] == "tee"]
