@@ -9,6 +9,12 @@
 #ifndef QT_JOIN_H
 #define QT_JOIN_H
 
+/* RFC 8446 5.1: content types 20 to 23, version 3.x. */
+static inline int looks_like_record(u8 *head, u64 n)
+{
+	return n >= 2 && head[0] >= 20 && head[0] <= 23 && head[1] == 3;
+}
+
 static inline struct qt_ssl_entry *ssl_of(struct qt_ssl_key *key)
 {
 	struct qt_ssl_entry *e = ssls_get(key);

@@ -6,11 +6,15 @@
 #define QT_SIGSTOP 19
 #define QT_ARG_PIECES 8 /* 128 KiB: MAX_ARG_STRLEN, the longest single argument */
 
+#define QT_STEER_EXEC 1
+#define QT_STEER_MAPPED 2  /* by the dynamic linker */
+#define QT_STEER_RUNNING 4 /* it was not stopped, for its parent would take that for a job's */
+
 /* To the attacher alone: a descendant of COMMAND stands still until it decides. */
 struct qt_steer {
 	u64 time_ns;
 	u32 pid;
-	u32 why; /* 1 exec, 2 files mapped by the dynamic linker */
+	u32 why; /* QT_STEER_* */
 };
 
 static inline u32 ns_pid_of(u64 task)
@@ -47,11 +51,14 @@ static inline void stop_for_attacher(void *ctx, u32 why)
 
 	if (!(config_flags() & QT_STOP) || !(member_of(pid) & QT_MEMBER_COMMAND))
 		return;
-	if (parent_watches(bpf_get_current_task()))
-		return;
 	s.time_ns = bpf_ktime_get_boot_ns();
 	s.pid = pid;
 	s.why = why;
+	if (parent_watches(bpf_get_current_task())) {
+		s.why |= QT_STEER_RUNNING;
+		steer_out(ctx, &s, sizeof(s));
+		return;
+	}
 	/* in this order: the guardian finds whoever is stopped, whatever happens next */
 	stopped_set(&pid, &s.time_ns);
 	if (bpf_send_signal(QT_SIGSTOP)) {
@@ -175,7 +182,7 @@ static inline void maybe_stop_at_exec(void *ctx, u64 bprm, u32 pid)
 	/* what exec itself mapped is looked at now, or was before */
 	mapped_text_set(&pid, &pages);
 	if (exec_undecided(bprm))
-		stop_for_attacher(ctx, 1);
+		stop_for_attacher(ctx, QT_STEER_EXEC);
 }
 
 QT_SEC("raw_tp/sched_process_exec")
@@ -281,7 +288,7 @@ int on_link_map(struct pt_regs *ctx)
 	if (before && *before == pages) /* nothing executable was added */
 		return 0;
 	mapped_text_set(&pid, &pages);
-	stop_for_attacher(ctx, 2);
+	stop_for_attacher(ctx, QT_STEER_MAPPED);
 	return 0;
 }
 

@@ -5,11 +5,9 @@
 #include "maps.h"
 #include "common.h"
 #include "process.h"
-
-static inline int looks_like_record(u8 *head, u64 n);
-static inline void read_tuple(struct qt_tuple *t, u64 sk);
-#include "join.h"
 #include "socket.h"
+#include "join.h"
+#include "payload.h"
 #include "openssl.h"
 
 #ifndef QT_BCC

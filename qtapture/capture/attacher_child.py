@@ -43,7 +43,8 @@ _MAPPING_PAGES = 64  # 256 KiB: 2,000 mappings between two looks
 _PERF_HEAD = struct.Struct("<IHH")
 _STEER = struct.Struct("<IQII")  # length of the raw sample, then struct qt_steer
 _PERF_RECORD_SAMPLE = 9
-_AT_EXEC = 1
+_AT_EXEC = 1  # QT_STEER_EXEC
+_RUNNING = 4  # QT_STEER_RUNNING: it was not stopped
 # Processes whose mapping of a library was told; forgetting one tells it again.
 _MOST_TOLD = 65_536
 
@@ -145,15 +146,19 @@ class _Attacher:
 
     def _release(self, pid: int, why: int) -> None:
         attachments = self._decide_all(pid)
-        if why == _AT_EXEC and watches_children(pid):
+        if why & _AT_EXEC and watches_children(pid):
             add_member(self._maps, pid, Member.IN | Member.COMMAND | Member.WATCHES)
+        if not why & _RUNNING:
+            self._continue(pid)
+        self._tell_libraries()
+        self._tell_mapped(pid, attachments, late=bool(why & _RUNNING))
+
+    def _continue(self, pid: int) -> None:
         self._maps["stopped"].discard(struct.pack("<I", pid))
         try:
             os.kill(pid, signal.SIGCONT)
         except ProcessLookupError:
-            return
-        self._tell_libraries()
-        self._tell_mapped(pid, attachments, late=False)
+            return  # somebody killed it meanwhile
 
     # ------------------------------------------------------------------ telling
 

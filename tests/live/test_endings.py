@@ -36,7 +36,7 @@ def test_the_end_of_the_duration_closes_the_file_properly(tmp_path: Path) -> Non
 def test_the_size_limit_ends_the_recording_but_not_the_command(tmp_path: Path) -> None:
     marker = tmp_path / "done"
     script = f"for i in $(seq 300); do /bin/true; done; sleep 0.5; touch {marker}; exit 7"
-    options = ("--max-size", "20k")
+    options = ("--max-size", "8k")
     result = record_command(tmp_path, "/bin/sh", "-c", script, options=options)
     assert "ended by max-size" in result.stderr
     assert marker.exists()
