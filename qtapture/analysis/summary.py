@@ -52,7 +52,7 @@ def summarise(analysis: Analysis) -> Summary:
 
     rows: Row = {
         "session": dict(tables.facts),
-        "header": dict(analysis.header),
+        "header": {name: v for name, v in analysis.header.items() if name != "users"},
         "start": when(tables.start_ns),
         "end": when(tables.end_ns),
         "closed": analysis.closed,

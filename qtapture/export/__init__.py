@@ -71,6 +71,12 @@ class ExportKind:
 
 
 EXPORTS: dict[str, ExportKind] = {
+    "har": ExportKind(
+        module="qtapture.export.har",
+        suffix=".har",
+        summary="HTTP exchanges for browsers' developer tools",
+        segments=False,
+    ),
     "pcapng": ExportKind(
         module="qtapture.export.pcapng",
         suffix=".pcapng",

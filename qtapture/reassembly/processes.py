@@ -217,6 +217,12 @@ class ProcessBook:
         if not known:
             life.times[0] = 0  # it was so before the recording
 
+    def learn_users(self, names: object) -> None:
+        """Names of users by number, as the header has them."""
+        for number_text, name in names.items() if isinstance(names, dict) else ():
+            if isinstance(name, str) and number_text.isascii() and number_text.isdigit():
+                self._users[int(number_text[:10])] = name
+
     def _learn(self, body: Mapping[str, Any]) -> None:
         user, cgroup = maybe_text(body, "user"), maybe_text(body, "cgroup")
         if user is not None:

@@ -46,6 +46,7 @@ def survey(source: Source, *, side: SideChoice = SideChoice.BEST) -> Plan:
     """Read a source once and build the tables of all that it holds."""
     merge = Merge()
     pass_one = _Survey(text(source.header, "boot_id"))
+    pass_one.books.processes.learn_users(source.header.get("users"))
     for item in merge.iter_items(source.iter_records()):
         pass_one.take(item)
     books = pass_one.books

@@ -3,9 +3,11 @@
 import json
 import os
 import platform
+import pwd
 import struct
 import uuid
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from qtapture.timebase import Anchor, iso_utc
 __all__ = ["anchor_body", "header", "json_body", "loss_body", "ring_loss_body", "round_body"]
 
 # qtapture.reassembly reads these; formats/session.md is normative.
+# A directory service may list a whole company.
+_MOST_USERS = 1000
 _ANCHOR = struct.Struct("<QQQ")
 _ROUND = struct.Struct("<Q")
 _LOSS = struct.Struct("<QB7x6Q")
@@ -38,6 +42,7 @@ def header(options: RecordOptions, anchor: Anchor, probes: Probes, max_size: int
         "kernel_build": system.version,
         "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip(),
         "clock": "boottime",
+        "users": _users(),
         "anchor": {
             "boottime_ns": anchor.boottime_ns,
             "monotonic_ns": anchor.monotonic_ns,
@@ -56,6 +61,12 @@ def header(options: RecordOptions, anchor: Anchor, probes: Probes, max_size: int
             "memory": options.memory,
         },
     }
+
+
+def _users() -> dict[str, str]:
+    """Names of this host's users: samples carry numbers."""
+    found = islice(pwd.getpwall(), _MOST_USERS)
+    return {str(user.pw_uid): user.pw_name for user in found}
 
 
 def scope_facts(scope: Scope, command: tuple[str, ...]) -> dict[str, Any]:
