@@ -83,6 +83,18 @@ EXPORTS: dict[str, ExportKind] = {
         summary="packets with plaintext, by process, for Wireshark",
         exchanges=False,
     ),
+    "timeline": ExportKind(
+        module="qtapture.export.timeline",
+        suffix=".timeline.jsonl",
+        summary="one JSON object a line for everything that happened, in order of time",
+        segments=False,
+    ),
+    "trace": ExportKind(
+        module="qtapture.export.trace",
+        suffix=".trace.json",
+        summary="trace events for Perfetto and performance panels",
+        segments=False,
+    ),
     "streams": ExportKind(
         module="qtapture.export.streams",
         suffix=".streams",

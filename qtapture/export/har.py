@@ -3,11 +3,9 @@
 formats/har-profile.md is the specification.
 """
 
-import tempfile
-from array import array
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
@@ -18,11 +16,10 @@ from qtapture.export.attribution import connection_row, loss_row, process_row
 from qtapture.export.har_body import BodyFiles
 from qtapture.export.har_entry import entry_of
 from qtapture.export.output import OutputFile
+from qtapture.export.spool import SortedSpool
 from qtapture.timebase import Clock
 
 __all__ = ["HarExport", "open_export"]
-
-_COPY = 1 << 20
 
 
 def open_export(path: Path | None, clock: Clock, options: ExportOptions) -> "HarExport":
@@ -42,13 +39,7 @@ class HarExport:
         self._output = output
         self._files = files
         self._clock = clock
-        self._spool: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end
-        self._end = 0
-        # Columns, for a million entries: beginning, number, place and length in the spool.
-        self._starts = array("q")
-        self._numbers = array("q")
-        self._places = array("q")
-        self._lengths = array("q")
+        self._spool = SortedSpool()
 
     def begin(self, tables: Tables) -> None:
         """Write everything that stands before the entries."""
@@ -73,28 +64,17 @@ class HarExport:
     def exchange(self, exchange: Exchange) -> None:
         """Put an entry into the spool."""
         entry = entry_of(exchange, self._clock, self._files)
-        line = orjson.dumps(entry)
-        self._spool.write(line)
-        self._starts.append(exchange.time_ns)
-        self._numbers.append(exchange.number)
-        self._places.append(self._end)
-        self._lengths.append(len(line))
-        self._end += len(line)
+        self._spool.add(exchange.time_ns, exchange.number, orjson.dumps(entry))
 
     def finish(self) -> None:
         """Copy the entries in order, and complete the file."""
-        order = sorted(
-            range(len(self._starts)), key=lambda at: (self._starts[at], self._numbers[at])
-        )
         write = self._output.stream.write
-        for count, at in enumerate(order):
-            write(b",\n" if count else b"\n")
-            self._spool.seek(self._places[at])
-            left = self._lengths[at]
-            while left:
-                piece = self._spool.read(min(left, _COPY))
+        separator = b"\n"
+        for pieces in self._spool.iter_lines():
+            write(separator)
+            separator = b",\n"
+            for piece in pieces:
                 write(piece)
-                left -= len(piece)
         write(b"\n]}}\n")
         self._spool.close()
         # The HAR last: whoever sees it finds the files that it names.
