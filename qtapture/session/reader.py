@@ -15,6 +15,8 @@ __all__ = ["SessionReader", "open_session"]
 
 # Kinds whose content is read; others are skipped, known or not.
 _READ = frozenset({ChunkKind.RING, ChunkKind.EVENT, ChunkKind.SECRETS})
+# Kinds whose payload is a zstd frame; what others hold is not known here.
+_CHECKED = _READ | {ChunkKind.CHECKPOINT, ChunkKind.MANIFEST}
 
 
 class SessionReader:
@@ -72,7 +74,7 @@ class SessionReader:
     def _look(self, found: Found, scan: Scan) -> None:
         """Is the content as its frame says, and is it a header or a manifest?"""
         frame = found.frame
-        if frame.kind in {ChunkKind.ENCRYPTED, ChunkKind.SIGNATURE}:
+        if frame.kind not in _CHECKED:
             return
         content = maybe_decompress(found.stored, frame.content_len)
         if content is None:
