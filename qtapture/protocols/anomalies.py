@@ -12,6 +12,8 @@ class AnomalyCode(StrEnum):
     BARE_LF = "bare_lf"
     LEADING_BLANK_LINE = "leading_blank_line"
     BAD_START_LINE = "bad_start_line"
+    BAD_HEADER_NAME = "bad_header_name"
+    CONTROL_CHARACTER = "control_character"
     BAD_HEADER_LINE = "bad_header_line"
     FOLDED_HEADER = "folded_header"
     SPACE_BEFORE_COLON = "space_before_colon"

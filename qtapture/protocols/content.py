@@ -7,7 +7,7 @@ them.
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 __all__ = ["Decoding", "codings_of", "decode"]
 
@@ -33,9 +33,8 @@ class Decoding:
     limited: bool = False
 
 
-class _Decoder(Protocol):
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Decoded pieces of limited size; raises `_Broken`."""
+# Decoded pieces of limited size; raises `_Broken`.
+_Decoder = Callable[[Iterable[bytes]], Iterator[bytes]]
 
 
 class _Broken(Exception):  # noqa: N818 - private, never leaves this module
@@ -66,7 +65,7 @@ def decode(
     budget = _Budget()
     stream: Iterable[bytes] = budget.count_in(pieces)
     for name in codings:
-        stream = _through(_DECODERS[name](), stream)
+        stream = _DECODERS[name](stream)
     given = 0
     try:
         for piece in stream:
@@ -99,11 +98,6 @@ class _Budget:
         return max(most - given, 0)
 
 
-def _through(decoder: _Decoder, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    for piece in pieces:
-        yield from decoder.feed(piece)
-
-
 class _Zlib:
     """gzip (several members, RFC 1952 2.2) or deflate (zlib's, or raw as some servers send)."""
 
@@ -113,16 +107,22 @@ class _Zlib:
         self._object: Any = None
         self._began = False
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
+    def iter_decoded(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            yield from self._feed(piece)
+
+    def _feed(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._object is None:
                 if self._began and not data.lstrip(b"\0"):
                     return  # padding behind the last member
                 self._object = zlib.decompressobj(self._window_of(data))
                 self._began = True
+            before = self._object.copy()
             try:
                 piece = self._object.decompress(data, _PIECE)
             except zlib.error as error:
+                yield from _up_to_damage(before, data)
                 raise _Broken(f"{self._name}: {error}") from None
             if piece:
                 yield piece
@@ -138,58 +138,62 @@ class _Zlib:
         return -zlib.MAX_WBITS if raw else self._window
 
 
-class _Brotli:
-    def __init__(self) -> None:
-        import brotli  # noqa: PLC0415 - only where a body needs it
-
-        self._error: type[Exception] = brotli.error
-        self._object: Any = brotli.Decompressor()
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        if self._object.is_finished():
-            return  # bytes behind the end
+def _up_to_damage(before: Any, data: bytes) -> Iterator[bytes]:  # noqa: ANN401 - zlib has no name for it
+    """What zlib would have given had it been fed up to the byte that it refuses."""
+    for at in range(len(data)):
         try:
-            piece = self._object.process(data, output_buffer_limit=_PIECE)
-            while piece or not self._object.can_accept_more_data():
+            piece = before.decompress(data[at : at + 1])
+        except zlib.error:
+            return
+        if piece:
+            yield piece
+
+
+def _brotli(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    import brotli  # noqa: PLC0415 - only where a body needs it
+
+    decompressor = brotli.Decompressor()
+    try:
+        for data in pieces:
+            piece = decompressor.process(data, output_buffer_limit=_PIECE)
+            while piece or not decompressor.can_accept_more_data():
                 yield piece
-                if self._object.is_finished():
-                    return
-                piece = self._object.process(b"", output_buffer_limit=_PIECE)
-        except self._error:
-            raise _Broken("br: not brotli, or damaged") from None
+                if decompressor.is_finished():
+                    break
+                piece = decompressor.process(b"", output_buffer_limit=_PIECE)
+            if decompressor.is_finished():
+                return  # what is behind the end is no part of it
+    except brotli.error:
+        raise _Broken("br: not brotli, or damaged") from None
 
 
-class _Zstd:
-    def __init__(self) -> None:
-        import zstandard  # noqa: PLC0415 - only where a body needs it
+class _Pull:
+    """Pieces for who wants to read; an empty one is the end."""
 
-        self._error: type[Exception] = zstandard.ZstdError
-        # RFC 9659: a window of 8 MiB is the most that a zstd content coding may use.
-        self._new: Callable[[], Any] = zstandard.ZstdDecompressor(
-            max_window_size=8 << 20
-        ).decompressobj
-        self._object = self._new()
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = (piece for piece in pieces if piece)
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        # decompressobj gives all that its input holds: small inputs keep that small.
-        for start in range(0, len(data), _PIECE // 16):
-            part = data[start : start + _PIECE // 16]
-            while part:
-                try:
-                    piece = self._object.decompress(part)
-                except self._error:
-                    raise _Broken("zstd: not zstd, or damaged") from None
-                if piece:
-                    yield piece
-                part = b""
-                if self._object.eof:
-                    part = self._object.unused_data
-                    self._object = self._new()
+    def read(self, _size: int) -> bytes:
+        return next(self._pieces, b"")
 
 
-_DECODERS: dict[str, Callable[[], _Decoder]] = {
-    "gzip": lambda: _Zlib(zlib.MAX_WBITS | 16, "gzip"),
-    "deflate": lambda: _Zlib(zlib.MAX_WBITS, "deflate"),
-    "br": _Brotli,
-    "zstd": _Zstd,
+def _zstd(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    import zstandard  # noqa: PLC0415 - only where a body needs it
+
+    # RFC 9659: a window of 8 MiB is the most that a zstd content coding may use.
+    decompressor = zstandard.ZstdDecompressor(max_window_size=8 << 20)
+    source: Any = _Pull(pieces)
+    reader = decompressor.stream_reader(source, read_across_frames=True)
+    try:
+        while piece := reader.read1(_PIECE):
+            yield piece
+    except zstandard.ZstdError:
+        raise _Broken("zstd: not zstd, or damaged") from None
+
+
+_DECODERS: dict[str, _Decoder] = {
+    "gzip": lambda pieces: _Zlib(zlib.MAX_WBITS | 16, "gzip").iter_decoded(pieces),
+    "deflate": lambda pieces: _Zlib(zlib.MAX_WBITS, "deflate").iter_decoded(pieces),
+    "br": _brotli,
+    "zstd": _zstd,
 }

@@ -3,8 +3,9 @@
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from qtapture.events import Connection, Direction, Exchange, Gap, Message, Process, Segment
-from qtapture.protocols.http1 import Draft, Http1Parser, Moment
+from qtapture.events import Connection, Direction, Exchange, Gap, Process, Segment
+from qtapture.protocols.draft import Draft, Moment
+from qtapture.protocols.http1 import Http1Parser
 from qtapture.protocols.http1_head import Framing
 
 __all__ = ["Conversation"]
@@ -24,7 +25,7 @@ class _Waiting:
 
     request: Draft | None
     method: str = ""
-    informational: list[Message] = field(default_factory=list)
+    informational: list[Draft] = field(default_factory=list)
     response: Draft | None = None
     answered: bool = False  # the response has ended
 
@@ -49,37 +50,40 @@ class Conversation:
 
     def feed(self, segment: Segment) -> list[Exchange]:
         """More bytes; the exchanges that they complete."""
+        self._connection = segment.connection
         if segment.plaintext and self._plaintext is False:
             # TLS began after clear text (a proxy's CONNECT, STARTTLS): a conversation of its own.
+            self._finish(clean=True)
             self._parsers = self._new_parsers(lost=False)
         self._plaintext = segment.plaintext
         parser = self._parsers[segment.direction]
-        if parser.opaque:
-            return []
-        moment = Moment(segment.time_ns, segment.record, segment.process)
-        drafts = parser.feed(segment.data, segment.offset, moment)
-        self._connection = segment.connection
-        return self._ended(segment.direction, drafts)
+        if not parser.opaque:
+            moment = Moment(segment.time_ns, segment.record, segment.process)
+            drafts = parser.feed(segment.data, segment.offset, moment)
+            self._ended(segment.direction, drafts)
+        return self._taken()
 
     def gap(self, gap: Gap) -> list[Exchange]:
         """Bytes are missing."""
         parser = self._parsers[gap.direction]
-        drafts = parser.gap(gap.length, Moment(gap.time_ns, 0, None))
-        found = self._ended(gap.direction, drafts)
+        self._ended(gap.direction, parser.gap(gap.length))
         if parser.lost and gap.direction is Direction.S2C:
             self._losses = True
-        return found
+        return self._taken()
 
-    def close(self, time_ns: int) -> list[Exchange]:
-        """The connection ended, or the recording did: everything that waits is given out."""
-        moment = Moment(time_ns, 0, None)
-        clean = self._connection.closed_ns is not None
+    def close(self, time_ns: int) -> list[Exchange]:  # noqa: ARG002 - the verb's signature
+        """The connection ended, or the recording did: everything that waits is given out.
+
+        ``time_ns`` is nobody's last byte, hence in no message.
+        """
+        self._finish(clean=self._connection.closed_ns is not None)
+        return self._taken()
+
+    def _finish(self, *, clean: bool) -> None:
         for direction in (Direction.C2S, Direction.S2C):
-            drafts = self._parsers[direction].close(moment, clean=clean)
-            self._out += self._ended(direction, drafts)
+            self._ended(direction, self._parsers[direction].close(clean=clean))
         while self._waiting:
             self._give(self._waiting.popleft(), "no_response")
-        return self._taken()
 
     # ------------------------------------------------------------------ beginnings
 
@@ -87,14 +91,21 @@ class Conversation:
         waiting = _Waiting(request=draft, method=draft.head.method)
         self._waiting.append(waiting)
         if len(self._waiting) > _MOST_WAITING:
-            self._give(self._waiting.popleft(), "too_many_waiting")
+            self._give_oldest_unanswered()
         # What follows a CONNECT is HTTP only if it was refused: the answer tells.
         return draft.head.framing
+
+    def _give_oldest_unanswered(self) -> None:
+        oldest = next(w for w in self._waiting if w.response is None)
+        self._waiting.remove(oldest)
+        self._give(oldest, "too_many_waiting")
 
     def _response_began(self, draft: Draft) -> Framing | None:
         waiting = self._answered_by(draft)
         status = draft.head.status
         if draft.informational:
+            if len(waiting.informational) < _MOST_INFORMATIONAL:
+                waiting.informational.append(draft)
             return Framing.NONE
         waiting.response = draft
         if status == _SWITCHING or (waiting.method == "CONNECT" and status in _SUCCESS):
@@ -118,29 +129,30 @@ class Conversation:
 
     # ------------------------------------------------------------------ ends
 
-    def _ended(self, direction: Direction, drafts: list[Draft]) -> list[Exchange]:
+    def _ended(self, direction: Direction, drafts: list[Draft]) -> None:
         for draft in drafts:
             if direction is Direction.S2C:
                 self._response_ended(draft)
         while self._waiting and _is_done(self._waiting[0]):
             self._give(self._waiting.popleft(), "")
-        return self._taken()
 
     def _response_ended(self, draft: Draft) -> None:
         for waiting in self._waiting:
-            if draft.informational and waiting.response is None:
-                if draft.message and len(waiting.informational) < _MOST_INFORMATIONAL:
-                    waiting.informational.append(draft.message)
-                return
             if waiting.response is draft:
                 waiting.answered = True
+                if waiting.request is not None:
+                    waiting.request.answered = True
                 return
 
     def _give(self, waiting: _Waiting, error: str) -> None:
         request = waiting.request.message if waiting.request else None
         response = waiting.response.message if waiting.response else None
-        if response is not None and waiting.informational:
-            response = replace(response, informational=tuple(waiting.informational))
+        informational = tuple(d.message for d in waiting.informational if d.message)
+        if response is None and informational:
+            *before, response = informational  # a 1xx that nothing followed: all there is
+            informational = tuple(before)
+        if response is not None and informational:
+            response = replace(response, informational=informational)
         if request is None and response is None:
             return
         self._index += 1

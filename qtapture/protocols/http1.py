@@ -1,42 +1,45 @@
 """HTTP/1 in one direction: bytes in any pieces to messages, gaps and nonsense included.
 
-A state machine as a table of methods. Offsets are those of the stream; what a message is made of
-is known by the number and time of the segments that it came in.
+A state machine as a table of methods; each takes some bytes and says how many. Offsets are those of
+the stream; what a message is made of is known by the number and time of the segments it came in.
 """
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from qtapture.events import Anomaly, Header, Message, Process
 from qtapture.protocols.anomalies import AnomalyCode
-from qtapture.protocols.body import StoredBody
+from qtapture.protocols.collector import Collector
+from qtapture.protocols.draft import Draft, Moment
 from qtapture.protocols.http1_head import (
-    REQUEST_LINE,
-    STATUS_LINE,
     Framing,
     Head,
+    is_start_line,
+    may_begin,
     parse_head,
     parse_lines,
 )
 
-__all__ = ["Draft", "Http1Parser", "Moment"]
+__all__ = ["Http1Parser"]
 
 # Twice what the most generous of common servers takes; longer heads are a bomb, or no HTTP.
 _MOST_HEAD = 256 << 10
 _MOST_TRAILERS = 64 << 10
 _MOST_SIZE_LINE = 16 << 10  # chunk extensions
-_MOST_LINE = 64 << 10  # searched for a beginning after a gap
+_MOST_LINE = 64 << 10  # start lines: browsers and servers stop at half of it
 _TELLING = 80  # bytes of a line that show whether a method or a version can stand there
-_MOST_ANOMALIES = 64  # of one message
+_LINE_END = re.compile(rb"\n")
 _HEAD_END = re.compile(rb"\n\r?\n")
-_OVERLAP = 3  # bytes of a head's end that an earlier piece may have brought
+# Behind the last chunk: a blank line at once, or lines and then a blank one.
+_TRAILERS_END = re.compile(rb"\A\r?\n|\n\r?\n")
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?", re.DOTALL)
+_PREFACE = b"PRI * HTTP/2.0"  # RFC 9113 3.4: what follows is another protocol
 
 
 class _State(Enum):
     START = auto()
+    LINE = auto()
+    SKIP = auto()
     HEAD = auto()
     LENGTH = auto()
     CHUNK_SIZE = auto()
@@ -44,75 +47,46 @@ class _State(Enum):
     CHUNK_END = auto()
     TRAILERS = auto()
     CLOSE = auto()
-    LOST = auto()
     OPAQUE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When, by whom and in which sample bytes were seen."""
-
-    time_ns: int
-    record: int
-    process: Process | None
-
-
-@dataclass(slots=True)
-class Draft:
-    """A message that is being read. ``message`` is set when it has ended."""
-
-    offset: int
-    first: Moment
-    head: Head = field(default_factory=Head)
-    headers_size: int = 0
-    body: StoredBody = field(default_factory=StoredBody)
-    trailers: list[Header] = field(default_factory=list)
-    anomalies: list[Anomaly] = field(default_factory=list)
-    incomplete: str = ""
-    message: Message | None = None
-
-    @property
-    def informational(self) -> bool:
-        """A 1xx that another answer follows; 101 is the answer itself."""
-        return 100 <= self.head.status < 200 and self.head.status != 101  # noqa: PLR2004
-
-
-# Told of each head: whether the direction goes on as HTTP, and how the body ends.
+# Told of each head: how the body ends, or None where something else than HTTP follows.
 _Began = Callable[[Draft], Framing | None]
 
 
 class Http1Parser:
     """One direction. ``began`` is asked at each head: a response's framing hangs on its request.
 
-    It returns the framing, or None where something else than HTTP follows the message.
+    ``lost``: the first bytes may be from the middle of a message; its next beginning is looked for.
     """
 
     def __init__(self, *, request: bool, began: _Began, lost: bool = False) -> None:
         self._request = request
         self._began = began
-        self._state = _State.LOST if lost else _State.START
-        self._buffer = bytearray()
-        self._searched = 0
+        self._state = _State.START
+        self._collector = Collector()
         self._position = 0  # offset of the next byte
         self._draft: Draft | None = None
-        self._left = 0
-        self._now = Moment(0, 0, None)
+        self._left = 0  # of a body or chunk
+        self._now = Moment(0, 0, None)  # of the last bytes seen
         self._out: list[Draft] = []
-        self._blank = False
-        self._line_start = True
-        self._tunnel = False
+        self._lost = lost
         self._spoke = lost  # HTTP was seen, or may have been before we came
-        self._line_fits = False  # the first line of the head was looked at
+        self._blank: int | None = None  # where blank lines before a message began
+        self._stray: int | None = None  # where bytes that belong to no message began
+        self._tunnel = False
+        self._carriage = False  # a CR came behind a chunk's data
         self._steps: dict[_State, Callable[[bytes, int], int]] = {
             _State.START: self._start,
+            _State.LINE: self._line,
+            _State.SKIP: self._skip,
             _State.HEAD: self._head,
             _State.LENGTH: self._length,
             _State.CHUNK_SIZE: self._chunk_size,
-            _State.CHUNK_DATA: self._length,
+            _State.CHUNK_DATA: self._chunk_data,
             _State.CHUNK_END: self._chunk_end,
             _State.TRAILERS: self._trailers,
             _State.CLOSE: self._until_close,
-            _State.LOST: self._lost,
         }
 
     @property
@@ -123,215 +97,153 @@ class Http1Parser:
     @property
     def lost(self) -> bool:
         """A beginning is being looked for."""
-        return self._state is _State.LOST
+        return self._lost
 
     def feed(self, data: bytes, offset: int, moment: Moment) -> list[Draft]:
         """More bytes; the messages that end in them."""
         self._now = moment
         self._position = offset
+        if self._state is _State.SKIP:
+            self._state = _State.START  # programs write messages from their beginning
         at = 0
         while at < len(data) and self._state is not _State.OPAQUE:
-            took = self._steps[self._state](data, at)
-            at += took
-            self._position += took
+            at += self._steps[self._state](data, at)
+            self._position = offset + at
         return self._taken()
 
-    def gap(self, length: int | None, moment: Moment) -> list[Draft]:
+    def gap(self, length: int | None) -> list[Draft]:
         """Bytes are missing; None where nobody knows how many."""
-        self._now = moment
+        known = length if length is not None else -1
+        counted = self._state in {_State.LENGTH, _State.CHUNK_DATA}
         if self._state is _State.OPAQUE:
             return []
-        known = length if length is not None else -1
-        if self._state in {_State.LENGTH, _State.CHUNK_DATA} and 0 <= known <= self._left:
-            self._left -= known
+        if counted and 0 <= known <= self._left:
             self._mark_gap()
             self._position += known
-            if self._left == 0:
-                self._after_data()
+            self._left -= known
+            self._after_data(self._position)
         elif self._state is _State.CLOSE:
             self._mark_gap()
         else:
             self._give_up("gap")
         return self._taken()
 
-    def close(self, moment: Moment, *, clean: bool) -> list[Draft]:
-        """The connection ended; ``clean``: nothing was cut off."""
-        self._now = moment
-        if self._state is _State.CLOSE and clean and self._draft is not None:
-            self._end(self._draft.incomplete)
+    def close(self, *, clean: bool) -> list[Draft]:
+        """The connection ended; ``clean``: that was seen, it is not just the recording's end."""
+        if self._state is not _State.CLOSE:
+            self._give_up("cut")
+        elif clean and self._draft is not None:
+            self._end(self._draft.incomplete, self._position)
         else:
-            unclosed = self._state is _State.CLOSE
-            self._give_up("close_delimited_unclosed" if unclosed else "cut")
+            self._give_up("close_delimited_unclosed")
         self._state = _State.OPAQUE
         return self._taken()
 
     def close_as_tunnel(self) -> None:
         """Something else than HTTP follows, from the end of the message that is being read."""
         self._tunnel = True
-        if self._state in {_State.START, _State.LOST, _State.HEAD}:
+        if self._state in {_State.START, _State.LINE, _State.SKIP}:
             self._draft = None
-            self._reset()
+            self._collector.clear()
             self._state = _State.OPAQUE
 
-    # ------------------------------------------------------------------ steps: bytes taken
+    # ------------------------------------------------------------------ beginnings
 
     def _start(self, data: bytes, at: int) -> int:
-        """Between messages: blank lines are skipped (RFC 9112 2.2), the rest begins a head."""
+        """Between messages: blank lines are skipped (RFC 9112 2.2), the rest begins a line."""
         if data[at] in b"\r\n":
-            self._blank = True
+            if self._blank is None:
+                self._blank = self._position
             return 1
-        self._draft = Draft(self._position, self._now)
-        if self._blank:
-            self._anomaly(AnomalyCode.LEADING_BLANK_LINE, self._position)
-            self._blank = False
-        self._state = _State.HEAD
+        self._draft = Draft(self._position, self._now, self._request)
+        self._state = _State.LINE
         return 0
+
+    def _line(self, data: bytes, at: int) -> int:
+        """A line that may begin a message."""
+        if not len(self._collector) and not self._promises(data[at : at + _TELLING]):
+            self._not_a_line(_State.SKIP)
+            return 0
+        before = len(self._collector)
+        took, line = self._collector.collect(data, at, _LINE_END, _MOST_LINE)
+        if line is None:
+            start = self._collector.start(_TELLING)
+            if len(self._collector) > _MOST_LINE or not self._promises(start):
+                self._not_a_line(_State.SKIP)
+            return took
+        if not is_start_line(line, request=self._request):
+            self._not_a_line(_State.START)
+            return took
+        if line.startswith(_PREFACE):
+            self._tunnel = True
+            self._give_up("")
+            return took
+        self._state = _State.HEAD
+        self._found()
+        if not before:
+            return 0  # the head is searched as a whole where it came at once
+        self._collector.keep(line)
+        return took
+
+    def _promises(self, start: bytes) -> bool:
+        return b"\n" in start or may_begin(start, request=self._request)
+
+    def _found(self) -> None:
+        """A message begins here: say what was before it."""
+        draft = self._draft
+        if draft is not None and self._stray is not None:
+            draft.note(AnomalyCode.BYTES_BETWEEN_MESSAGES, self._stray, self._told_stray(draft))
+        elif draft is not None and self._blank is not None and not self._lost:
+            draft.note(AnomalyCode.LEADING_BLANK_LINE, self._blank)
+        self._stray = self._blank = None
+        self._lost = False
+        self._spoke = True
+
+    def _told_stray(self, draft: Draft) -> str:
+        return f"{draft.offset - (self._stray or 0)} bytes"
+
+    def _not_a_line(self, state: _State) -> None:
+        """These bytes begin no message: look for one that does, if there ever was one."""
+        if not self._lost and self._draft is not None:
+            self._stray = self._draft.offset
+        self._draft = self._blank = None
+        self._collector.clear()
+        self._lost = self._spoke
+        self._state = state if self._spoke else _State.OPAQUE
+
+    def _skip(self, data: bytes, at: int) -> int:
+        """The rest of a line, or of a segment, that begins nothing."""
+        end = data.find(b"\n", at)
+        if end < 0:
+            return len(data) - at
+        self._state = _State.START
+        return end + 1 - at
+
+    # ------------------------------------------------------------------ heads
 
     def _head(self, data: bytes, at: int) -> int:
-        found = self._collect(data, at, _HEAD_END, _MOST_HEAD)
-        if found is None:
-            return self._head_unfinished(len(data) - at)
-        took, raw = found
+        took, raw = self._collector.collect(data, at, _HEAD_END, _MOST_HEAD)
         draft = self._draft
-        assert draft is not None  # noqa: S101 - the state says so
-        draft.head = parse_head(raw, request=self._request)
-        draft.headers_size = len(raw)
-        for code, offset, detail in draft.head.troubles:
-            self._anomaly(code, draft.offset + offset, detail)
-        if not draft.head.version:
-            self._drop_head()
-            self._line_start = True
+        if draft is None:
             return took
-        self._spoke = True
-        draft.body.coded(draft.head.values(b"content-encoding"))
-        self._position += took
-        self._body(draft)
-        self._position -= took
-        return took
-
-    def _head_unfinished(self, took: int) -> int:
-        """A head goes on; is it still one?"""
-        if not self._line_fits and not self._check_line():
-            self._drop_head()
-        elif len(self._buffer) > _MOST_HEAD:
-            self._anomaly(AnomalyCode.HEADERS_TOO_LARGE, self._position)
-            self._give_up("headers_too_large")
-        return took
-
-    def _check_line(self) -> bool:
-        """Whether the first line is, or can still become, a start line."""
-        end = self._buffer.find(b"\n", 0, _MOST_LINE)
-        if end < 0:
-            start = bytes(self._buffer[:_TELLING])
-            return len(self._buffer) < _MOST_LINE and _may_begin(start, request=self._request)
-        pattern = REQUEST_LINE if self._request else STATUS_LINE
-        self._line_fits = pattern.fullmatch(_stripped(self._buffer[:end])) is not None
-        return self._line_fits
-
-    def _drop_head(self) -> None:
-        """These bytes begin no message: look for one that does, if there ever was one."""
-        self._draft = None
-        self._reset()
-        self._state = _State.LOST if self._spoke else _State.OPAQUE
-        self._line_start = False
-
-    def _length(self, data: bytes, at: int) -> int:
-        took = self._data(data, at)
-        if self._left == 0:
-            self._position += took
-            self._after_data()
-            self._position -= took
-        return took
-
-    def _data(self, data: bytes, at: int) -> int:
-        took = min(self._left, len(data) - at)
-        if self._draft is not None:
-            self._draft.body.append(data[at : at + took])
-        self._left -= took
-        return took
-
-    def _chunk_size(self, data: bytes, at: int) -> int:
-        found = self._collect(data, at, _LINE_END, _MOST_SIZE_LINE)
-        if found is None:
-            if len(self._buffer) > _MOST_SIZE_LINE:
-                self._bad_chunk(AnomalyCode.BAD_CHUNK_SIZE)
-            return len(data) - at
-        took, line = found
-        match = _CHUNK_SIZE.fullmatch(line.rstrip(b"\r\n"))
-        if match is None:
-            self._bad_chunk(AnomalyCode.BAD_CHUNK_SIZE)
+        if raw is None:
+            if len(self._collector) > _MOST_HEAD:
+                draft.note(AnomalyCode.HEADERS_TOO_LARGE, draft.offset)
+                self._give_up("headers_too_large")
             return took
-        self._left = int(match[1], 16)
-        self._state = _State.CHUNK_DATA if self._left else _State.TRAILERS
+        draft.headed(parse_head(raw, request=self._request), len(raw))
+        self._body(self._ask(draft), self._position + took)
         return took
 
-    def _chunk_end(self, data: bytes, at: int) -> int:
-        """The line end behind a chunk's data."""
-        if data[at : at + 1] == b"\r":
-            return 1
-        self._state = _State.CHUNK_SIZE
-        if data[at : at + 1] == b"\n":
-            return 1
-        self._anomaly(AnomalyCode.BAD_CHUNK_END, self._position)
-        return 0
-
-    def _bad_chunk(self, code: AnomalyCode) -> None:
-        self._anomaly(code, self._position)
-        self._give_up("malformed")
-
-    def _trailers(self, data: bytes, at: int) -> int:
-        found = self._collect(data, at, _TRAILERS_END, _MOST_TRAILERS)
-        if found is None:
-            if len(self._buffer) > _MOST_TRAILERS:
-                self._bad_chunk(AnomalyCode.HEADERS_TOO_LARGE)
-            return len(data) - at
-        took, raw = found
-        draft = self._draft
-        if draft is not None:
-            odd = Head()
-            draft.trailers, _ = parse_lines(raw, odd, 0)
-            for code, offset, detail in odd.troubles:
-                self._anomaly(code, self._position + took - len(raw) + offset, detail)
-        self._position += took
-        self._end(draft.incomplete if draft else "")
-        self._position -= took
-        return took
-
-    def _until_close(self, data: bytes, at: int) -> int:
-        if self._draft is not None:
-            self._draft.body.append(data[at:])
-        return len(data) - at
-
-    def _lost(self, data: bytes, at: int) -> int:
-        """Look for a line that begins a message; what is before it belongs to nobody."""
-        end = data.find(b"\n", at) + 1 or len(data)
-        if self._line_start and not self._buffer:
-            self._draft = Draft(self._position, self._now)
-        if self._line_start and len(self._buffer) < _MOST_LINE:
-            self._buffer += data[at:end]
-        if data[end - 1 : end] != b"\n":
-            return end - at
-        line = _stripped(self._buffer)
-        pattern = REQUEST_LINE if self._request else STATUS_LINE
-        fits = self._line_start and pattern.fullmatch(line) is not None
-        self._line_start = True
-        if not fits:
-            self._draft = None
-            self._reset()
-        else:
-            # The line stands in the buffer: the head goes on from there.
-            self._searched = 0
-            self._state = _State.HEAD
-        return end - at
-
-    # ------------------------------------------------------------------ transitions
-
-    def _body(self, draft: Draft) -> None:
+    def _ask(self, draft: Draft) -> Framing:
         framing = self._began(draft)
         if framing is None:
             self._tunnel = True
-            framing = Framing.NONE
-        self._left = draft.head.length
+        return framing or Framing.NONE
+
+    def _body(self, framing: Framing, at: int) -> None:
+        draft = self._draft
+        self._left = draft.head.length if draft else 0
         if framing is Framing.LENGTH and self._left:
             self._state = _State.LENGTH
         elif framing is Framing.CHUNKED:
@@ -339,114 +251,133 @@ class Http1Parser:
         elif framing is Framing.CLOSE:
             self._state = _State.CLOSE
         else:
-            self._end("")
+            self._end("", at)
 
-    def _after_data(self) -> None:
+    # ------------------------------------------------------------------ bodies
+
+    def _length(self, data: bytes, at: int) -> int:
+        draft = self._draft
+        if draft is not None and draft.answered and self._unsent(draft, data, at):
+            # Expect: 100-continue that was refused: the body never came (RFC 9110 10.1.1).
+            self._end("body_not_sent", self._position)
+            return 0
+        return self._chunk_data(data, at)
+
+    def _unsent(self, draft: Draft, data: bytes, at: int) -> bool:
+        if draft.body.encoded_size or not draft.head.values(b"expect"):
+            return False
+        end = data.find(b"\n", at, at + _MOST_LINE) + 1
+        return end > 0 and is_start_line(data[at:end], request=True)
+
+    def _chunk_data(self, data: bytes, at: int) -> int:
+        took = min(self._left, len(data) - at)
+        if self._draft is not None:
+            self._draft.body.append(data[at : at + took])
+        self._left -= took
+        self._after_data(self._position + took)
+        return took
+
+    def _after_data(self, at: int) -> None:
+        if self._left:
+            return
         if self._state is _State.CHUNK_DATA:
             self._state = _State.CHUNK_END
+            self._carriage = False
         else:
-            self._end(self._draft.incomplete if self._draft else "")
+            self._end(self._draft.incomplete if self._draft else "", at)
+
+    def _chunk_size(self, data: bytes, at: int) -> int:
+        took, line = self._collector.collect(data, at, _LINE_END, _MOST_SIZE_LINE)
+        if line is None:
+            if len(self._collector) > _MOST_SIZE_LINE:
+                self._malformed(AnomalyCode.BAD_CHUNK_SIZE)
+            return took
+        text = line[:-1].removesuffix(b"\r")
+        match = _CHUNK_SIZE.fullmatch(text)
+        if match is None:
+            self._malformed(AnomalyCode.BAD_CHUNK_SIZE)
+            return took
+        if self._draft is not None and not line.endswith(b"\r\n"):
+            self._draft.note_once(AnomalyCode.BARE_LF, self._position + took - 1)
+        if self._draft is not None and b"\r" in text:
+            self._draft.note_once(AnomalyCode.BARE_CR, self._position)
+        self._left = int(match[1], 16)
+        self._state = _State.CHUNK_DATA if self._left else _State.TRAILERS
+        return took
+
+    def _chunk_end(self, data: bytes, at: int) -> int:
+        """The line end behind a chunk's data."""
+        byte = data[at : at + 1]
+        if byte == b"\r" and not self._carriage:
+            self._carriage = True
+            return 1
+        self._state = _State.CHUNK_SIZE
+        draft = self._draft
+        if byte == b"\n":
+            if draft is not None and not self._carriage:
+                draft.note_once(AnomalyCode.BARE_LF, self._position)
+            return 1
+        if draft is not None:
+            draft.note_once(AnomalyCode.BAD_CHUNK_END, self._position)
+        return 0
+
+    def _trailers(self, data: bytes, at: int) -> int:
+        took, raw = self._collector.collect(data, at, _TRAILERS_END, _MOST_TRAILERS)
+        if raw is None:
+            if len(self._collector) > _MOST_TRAILERS:
+                self._malformed(AnomalyCode.HEADERS_TOO_LARGE)
+            return took
+        end = self._position + took
+        draft = self._draft
+        if draft is not None:
+            odd = Head()
+            draft.trailers, _ = parse_lines(raw, odd, 0)
+            for code, offset, detail in odd.troubles:
+                draft.note(code, end - len(raw) + offset, detail)
+        self._end(draft.incomplete if draft else "", end)
+        return took
+
+    def _until_close(self, data: bytes, at: int) -> int:
+        if self._draft is not None:
+            self._draft.body.append(data[at:])
+        return len(data) - at
+
+    # ------------------------------------------------------------------ ends
 
     def _mark_gap(self) -> None:
         if self._draft is not None:
             self._draft.incomplete = "gap"
+            self._draft.body.interrupt()
+
+    def _malformed(self, code: AnomalyCode) -> None:
+        if self._draft is not None:
+            self._draft.note(code, self._position)
+        self._give_up("malformed")
 
     def _give_up(self, reason: str) -> None:
-        """The message cannot be read on; a beginning is looked for."""
+        """The message cannot be read on; what is known of it is told, a beginning looked for."""
         draft = self._draft
+        if draft is not None and self._state is _State.HEAD:
+            raw = self._collector.start(_MOST_HEAD)
+            draft.headed(parse_head(raw, request=self._request, whole=False), len(raw))
+            self._ask(draft)
         if draft is not None and draft.head.version:
-            self._end(draft.incomplete or reason)
-        self._draft = None
-        self._reset()
-        self._state = _State.OPAQUE if self._tunnel else _State.LOST
-        self._line_start = True
-
-    def _end(self, incomplete: str) -> None:
-        draft = self._draft
-        self._draft = None
-        self._reset()
+            self._end(draft.incomplete or reason, self._position)
+        self._draft = self._blank = self._stray = None
+        self._collector.clear()
+        self._lost = True
+        self._spoke = True
         self._state = _State.OPAQUE if self._tunnel else _State.START
-        if draft is None:
-            return
-        draft.incomplete = incomplete
-        draft.message = _message(draft, self._position, self._now)
-        self._out.append(draft)
 
-    def _reset(self) -> None:
-        self._buffer = bytearray()
-        self._searched = 0
-        self._line_fits = False
-
-    def _collect(
-        self, data: bytes, at: int, pattern: re.Pattern[bytes], most: int
-    ) -> tuple[int, bytes] | None:
-        """Bytes up to the end of the pattern: how many of ``data``, and all of them."""
-        before = len(self._buffer)
-        self._buffer += data[at : at + most + _OVERLAP + 1]
-        match = pattern.search(self._buffer, max(self._searched - _OVERLAP, 0))
-        if match is None:
-            self._searched = len(self._buffer)
-            return None
-        raw = bytes(self._buffer[: match.end()])
-        self._reset()
-        return match.end() - before, raw
-
-    def _anomaly(self, code: AnomalyCode, offset: int, detail: str = "") -> None:
+    def _end(self, incomplete: str, at: int) -> None:
         draft = self._draft
-        if draft is not None and len(draft.anomalies) < _MOST_ANOMALIES:
-            message = "request" if self._request else "response"
-            draft.anomalies.append(
-                Anomaly(code=code.value, message=message, offset=offset, detail=detail)
-            )
+        self._draft = None
+        self._collector.clear()
+        self._state = _State.OPAQUE if self._tunnel else _State.START
+        if draft is not None:
+            draft.end(at, self._now, incomplete)
+            self._out.append(draft)
 
     def _taken(self) -> list[Draft]:
         out, self._out = self._out, []
         return out
-
-
-_LINE_END = re.compile(rb"\n")
-# Behind the last chunk: a blank line at once, or lines and then a blank one.
-_TRAILERS_END = re.compile(rb"\A\r?\n|\n\r?\n")
-
-
-def _may_begin(line: bytes, *, request: bool) -> bool:
-    """Whether an unfinished line can still become a start line."""
-    if not request:
-        return line.startswith(b"HTTP/"[: len(line)])
-    method = line.partition(b" ")[0]
-    return _TOKEN.fullmatch(method) is not None
-
-
-def _stripped(line: bytearray) -> bytes:
-    """A line without its end."""
-    return bytes(line).removesuffix(b"\n").removesuffix(b"\r")
-
-
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
-
-
-def _message(draft: Draft, end: int, last: Moment) -> Message:
-    head = draft.head
-    return Message(
-        offset=draft.offset,
-        end=end,
-        first_ns=draft.first.time_ns,
-        last_ns=last.time_ns,
-        start_line=head.start_line,
-        version=head.version,
-        method=head.method,
-        target=head.target,
-        status=head.status,
-        reason=head.reason,
-        headers=tuple(head.headers),
-        raw_headers=head.raw_headers,
-        trailers=tuple(draft.trailers),
-        headers_size=draft.headers_size,
-        wire_size=end - draft.offset,
-        body=draft.body,
-        complete=not draft.incomplete,
-        incomplete_reason=draft.incomplete,
-        anomalies=tuple(draft.anomalies),
-        first_record=draft.first.record,
-        last_record=last.record,
-    )

@@ -11,16 +11,29 @@ from enum import Enum, auto
 from qtapture.events import Header
 from qtapture.protocols.anomalies import AnomalyCode
 
-__all__ = ["REQUEST_LINE", "STATUS_LINE", "Framing", "Head", "Trouble", "parse_head", "parse_lines"]
+__all__ = [
+    "Framing",
+    "Head",
+    "Trouble",
+    "is_start_line",
+    "may_begin",
+    "parse_head",
+    "parse_lines",
+]
 
 # RFC 9110 5.6.2 token. The version makes it a request of HTTP/1 rather than any other line.
-REQUEST_LINE = re.compile(
-    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64})[ \t]+(\S.*?)[ \t]+(HTTP/[0-9]\.[0-9])"
+_REQUEST_LINE = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64})([ \t]+)(\S.*?)([ \t]+)(HTTP/[0-9]\.[0-9])([ \t\r]*)",
+    re.DOTALL,
 )
-STATUS_LINE = re.compile(rb"(HTTP/[0-9]\.[0-9])[ \t]+([0-9]{3})(?:[ \t](.*))?")
+_STATUS_LINE = re.compile(rb"(HTTP/[0-9]\.[0-9])([ \t]+)([0-9]{3})(?:[ \t](.*))?", re.DOTALL)
+_REQUEST_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}(?:[ \t].*)?", re.DOTALL)
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _DIGITS = re.compile(rb"[0-9]{1,19}")  # more is no length that anybody sends
 _CANONICAL = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[ \t]*[^\r\n]*")
 _BLANKS = b" \t"
+_BLANK = re.compile(rb"[ \t]")
 
 Trouble = tuple[AnomalyCode, int, str]  # code, offset from the start of the head, detail
 
@@ -49,6 +62,7 @@ class Head:
     troubles: list[Trouble] = field(default_factory=list)
     framing: Framing = Framing.NONE
     length: int = 0
+    transfer_codings: list[bytes] = field(default_factory=list)  # without chunked
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of a header, in order."""
@@ -59,8 +73,25 @@ class Head:
         self.troubles.append((code, offset, detail))
 
 
-def parse_head(raw: bytes, *, request: bool) -> Head:
-    """A whole head, blank line included; never raises."""
+def is_start_line(line: bytes, *, request: bool) -> bool:
+    """Whether a line (its end included) begins a message."""
+    pattern = _REQUEST_LINE if request else _STATUS_LINE
+    return pattern.fullmatch(_line_of(line)) is not None
+
+
+def may_begin(line: bytes, *, request: bool) -> bool:
+    """Whether the beginning of a line can still become a start line."""
+    if not request:
+        return line.startswith(b"HTTP/"[: len(line)])
+    return _REQUEST_START.fullmatch(line) is not None
+
+
+def parse_head(raw: bytes, *, request: bool, whole: bool = True) -> Head:
+    """A head, blank line included; never raises.
+
+    ``whole`` False: it is cut; its last line, which nobody knows the end of, is in
+    ``raw_headers`` only.
+    """
     head = Head()
     end = raw.find(b"\n") + 1 or len(raw)
     head.start_line = _line_of(raw[:end])
@@ -71,11 +102,12 @@ def parse_head(raw: bytes, *, request: bool) -> Head:
     else:
         _status_line(head)
     block = raw[end:]
-    head.headers, canonical = parse_lines(block, head, end)
-    if not canonical:
+    lines = block if whole else block[: block.rfind(b"\n") + 1]
+    head.headers, canonical = parse_lines(lines, head, end)
+    if not canonical or len(lines) < len(block):
         head.raw_headers = block
     _frame(head, request=request)
-    if request:
+    if request and whole:
         _check_host(head)
     return head
 
@@ -113,8 +145,7 @@ def _iter_lines(block: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def _line_of(raw: bytes) -> bytes:
-    line = raw.removesuffix(b"\n")
-    return line.removesuffix(b"\r") if line is not raw else line
+    return raw[:-1].removesuffix(b"\r") if raw.endswith(b"\n") else raw
 
 
 def _oddities(line: bytes, ending: bytes) -> list[AnomalyCode]:
@@ -123,9 +154,19 @@ def _oddities(line: bytes, ending: bytes) -> list[AnomalyCode]:
         codes.append(AnomalyCode.BARE_LF)
     if b"\r" in line:
         codes.append(AnomalyCode.BARE_CR)
-    if not line.isascii():
+    if not line.isascii() and not _is_utf8(line):
         codes.append(AnomalyCode.NON_ASCII)
+    if _CONTROL.search(line):
+        codes.append(AnomalyCode.CONTROL_CHARACTER)
     return codes
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _header(line: bytes, codes: list[AnomalyCode]) -> Header:
@@ -135,7 +176,10 @@ def _header(line: bytes, codes: list[AnomalyCode]) -> Header:
         return Header(name=line.strip(_BLANKS), value=b"")
     if name[-1:] in (b" ", b"\t"):
         codes.append(AnomalyCode.SPACE_BEFORE_COLON)
-    return Header(name=name.rstrip(_BLANKS), value=value.strip(_BLANKS))
+        name = name.rstrip(_BLANKS)
+    if _TOKEN.fullmatch(name) is None:
+        codes.append(AnomalyCode.BAD_HEADER_NAME)
+    return Header(name=name, value=value.strip(_BLANKS))
 
 
 def _fold(headers: list[Header], line: bytes) -> None:
@@ -149,25 +193,34 @@ def _fold(headers: list[Header], line: bytes) -> None:
 
 
 def _request_line(head: Head) -> None:
-    match = REQUEST_LINE.fullmatch(head.start_line)
+    match = _REQUEST_LINE.fullmatch(head.start_line)
     if match is None:
         head.note(AnomalyCode.BAD_START_LINE)
         return
     head.method = match[1].decode("ascii")
-    head.target = match[2]
-    head.version = match[3].decode("ascii")
-    if not head.target.isascii():
-        head.note(AnomalyCode.NON_ASCII)
+    head.target = match[3]
+    head.version = match[5].decode("ascii")
+    odd = match[2] != b" " or match[4] != b" " or match[6] or _BLANK.search(head.target)
+    _check_start_line(head, odd=bool(odd))
 
 
 def _status_line(head: Head) -> None:
-    match = STATUS_LINE.fullmatch(head.start_line)
+    match = _STATUS_LINE.fullmatch(head.start_line)
     if match is None:
         head.note(AnomalyCode.BAD_START_LINE)
         return
     head.version = match[1].decode("ascii")
-    head.status = int(match[2])
-    head.reason = (match[3] or b"").decode("latin-1")
+    head.status = int(match[3])
+    reason = match[4] or b""
+    head.reason = reason.decode("utf-8" if _is_utf8(reason) else "latin-1")
+    _check_start_line(head, odd=match[2] != b" ")
+
+
+def _check_start_line(head: Head, *, odd: bool) -> None:
+    if odd:
+        head.note(AnomalyCode.BAD_START_LINE)
+    for code in _oddities(head.start_line, b""):
+        head.note(code)
 
 
 def _frame(head: Head, *, request: bool) -> None:
@@ -175,17 +228,17 @@ def _frame(head: Head, *, request: bool) -> None:
     lengths = _lengths(head)
     codings = b",".join(head.values(b"transfer-encoding")).lower().split(b",")
     names = [coding.strip(_BLANKS) for coding in codings if coding.strip(_BLANKS)]
-    if names:
-        if lengths is not None:
-            head.note(AnomalyCode.CL_AND_TE)
-        if names[-1] == b"chunked":
-            head.framing = Framing.CHUNKED
-            return
+    if names and lengths is not None:
+        head.note(AnomalyCode.CL_AND_TE)
+    names = [name for name in names if name != b"identity"]  # RFC 2616 had it: no coding at all
+    head.transfer_codings = [name for name in names if name != b"chunked"]
+    if names and names[-1] == b"chunked":
+        head.framing = Framing.CHUNKED
+    elif names:
         if b"chunked" in names or request:
             head.note(AnomalyCode.CHUNKED_NOT_LAST)
         head.framing = Framing.CLOSE
-        return
-    if lengths is not None:
+    elif lengths is not None:
         head.framing, head.length = Framing.LENGTH, lengths
     else:
         head.framing = Framing.NONE if request else Framing.CLOSE
