@@ -1,4 +1,4 @@
-"""What can be odd about a message: the codes of docs/anomalies.md."""
+"""What can be odd about a message: the codes of docs/anomalies.md, in its order."""
 
 from enum import StrEnum
 
@@ -12,11 +12,11 @@ class AnomalyCode(StrEnum):
     BARE_LF = "bare_lf"
     LEADING_BLANK_LINE = "leading_blank_line"
     BAD_START_LINE = "bad_start_line"
-    BAD_HEADER_NAME = "bad_header_name"
-    CONTROL_CHARACTER = "control_character"
     BAD_HEADER_LINE = "bad_header_line"
+    BAD_HEADER_NAME = "bad_header_name"
     FOLDED_HEADER = "folded_header"
     SPACE_BEFORE_COLON = "space_before_colon"
+    CONTROL_CHARACTER = "control_character"
     NON_ASCII = "non_ascii"
     HEADERS_TOO_LARGE = "headers_too_large"
     MISSING_HOST = "missing_host"

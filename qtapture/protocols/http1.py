@@ -30,8 +30,6 @@ _MOST_LINE = 64 << 10  # start lines: browsers and servers stop at half of it
 _TELLING = 80  # bytes of a line that show whether a method or a version can stand there
 _LINE_END = re.compile(rb"\n")
 _HEAD_END = re.compile(rb"\n\r?\n")
-# Behind the last chunk: a blank line at once, or lines and then a blank one.
-_TRAILERS_END = re.compile(rb"\A\r?\n|\n\r?\n")
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?", re.DOTALL)
 _PREFACE = b"PRI * HTTP/2.0"  # RFC 9113 3.4: what follows is another protocol
 
@@ -303,6 +301,8 @@ class Http1Parser:
             self._draft.note_once(AnomalyCode.BARE_CR, self._position)
         self._left = int(match[1], 16)
         self._state = _State.CHUNK_DATA if self._left else _State.TRAILERS
+        if not self._left:
+            self._collector.keep(b"\n")  # this line's: a blank one may follow at once
         return took
 
     def _chunk_end(self, data: bytes, at: int) -> int:
@@ -322,7 +322,7 @@ class Http1Parser:
         return 0
 
     def _trailers(self, data: bytes, at: int) -> int:
-        took, raw = self._collector.collect(data, at, _TRAILERS_END, _MOST_TRAILERS)
+        took, raw = self._collector.collect(data, at, _HEAD_END, _MOST_TRAILERS)
         if raw is None:
             if len(self._collector) > _MOST_TRAILERS:
                 self._malformed(AnomalyCode.HEADERS_TOO_LARGE)
@@ -331,9 +331,9 @@ class Http1Parser:
         draft = self._draft
         if draft is not None:
             odd = Head()
-            draft.trailers, _ = parse_lines(raw, odd, 0)
+            draft.trailers, _ = parse_lines(raw[1:], odd, end - len(raw) + 1)
             for code, offset, detail in odd.troubles:
-                draft.note(code, end - len(raw) + offset, detail)
+                draft.note(code, offset, detail)
         self._end(draft.incomplete if draft else "", end)
         return took
 
