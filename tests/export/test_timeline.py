@@ -1,0 +1,172 @@
+"""Timelines: one object a line, in order of time, with the same keys for everybody."""
+
+import json
+import tracemalloc
+from pathlib import Path
+
+import jsonschema
+import pytest
+from builders.traffic import (
+    MS,
+    SECOND,
+    START_NS,
+    Talk,
+    clock,
+    connection,
+    exchange,
+    exited,
+    feed,
+    merge,
+    process,
+    request,
+    response,
+    started,
+    tables,
+    tls_connection,
+)
+
+from qtapture.events import Loss
+from qtapture.export import EXPORTS, ExportOptions
+from qtapture.export.timeline import json_line
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "formats" / "timeline.schema.json").read_text())
+
+
+def written(folder: Path, items=(), exchanges=(), survey=None) -> list[dict]:
+    """Write a timeline, hold each row to the schema, and give them back."""
+    path = folder / "out.jsonl"
+    export = EXPORTS["timeline"].open(path, clock(), ExportOptions(force=True))
+    connections = {e.connection.number: e.connection for e in exchanges}
+    feed(export, survey or tables(*connections.values()), items, exchanges)
+    rows = [json.loads(line) for line in path.read_bytes().decode().split("\n")[:-1]]
+    for row in rows:
+        jsonschema.validate(row, SCHEMA)
+    times = [int(row["t_ns"]) for row in rows]
+    assert times == sorted(times)
+    return rows
+
+
+def test_an_exchange_is_one_row_with_everything_to_search_by(tmp_path):
+    where = tls_connection()
+    (row,) = written(
+        tmp_path,
+        exchanges=[
+            exchange(
+                1,
+                where,
+                request=request("POST", "/orders?x=1", ("Host", "shop.example"), body=b"abc"),
+                response=response(201, body=b"ok", reason="Created"),
+            )
+        ],
+    )
+    assert row["message"].startswith(
+        "curl[4242] POST https://shop.example/orders?x=1 -> 201 2 B in"
+    )
+    assert row["timestamp_desc"] == "HTTP request sent"
+    assert row["http.request.method"] == "POST"
+    assert row["http.request.body.bytes"] == 3
+    assert row["http.response.status_code"] == 201
+    assert row["url.domain"] == "shop.example"
+    assert row["destination.port"] == 443
+    assert row["qt.conn"] == where.number
+    assert row["qt.verdict"] == "complete"
+    assert row["event.duration"] == 21 * MS
+
+
+def test_times_are_the_same_moment_in_three_forms(tmp_path):
+    (row,) = written(tmp_path, exchanges=[exchange(request=request(first_ns=START_NS + 1234))])
+    assert row["datetime"].endswith("+00:00")
+    assert int(row["t_ns"]) % SECOND == 1234
+    assert row["timestamp"] == int(row["t_ns"]) // 1000
+
+
+def test_rows_stand_where_things_began_not_where_they_ended(tmp_path):
+    slow = exchange(1, request=request(first_ns=START_NS + MS), response=response())
+    quick = exchange(2, request=request(first_ns=START_NS + 5 * MS))
+    rows = written(tmp_path, exchanges=[quick, slow])
+    assert [row["qt.exchange"] for row in rows] == [1, 2]
+
+
+def test_connections_open_and_close_with_bytes_each_way(tmp_path):
+    talk = Talk(connection(bytes_c2s=10, bytes_s2c=20)).open().close()
+    opened, closed = written(tmp_path, talk.items, survey=tables(talk.connection))
+    assert opened["event.action"] == "connection-opened"
+    assert (closed["source.bytes"], closed["destination.bytes"]) == (10, 20)
+
+
+def test_a_refused_connect_is_an_attempt_with_its_error(tmp_path):
+    talk = Talk(connection(error="ECONNREFUSED", established_ns=None)).open()
+    (row,) = written(tmp_path, talk.items, survey=tables(talk.connection))
+    assert row["event.action"] == "connection-failed"
+    assert row["error.code"] == "ECONNREFUSED"
+
+
+def test_processes_begin_and_end(tmp_path):
+    who = process(argv=("curl", "-v"), exit_code=7)
+    rows = written(tmp_path, [started(who), exited(who)])
+    assert rows[0]["process.command_line"] == "curl -v"
+    assert rows[1]["process.exit_code"] == 7
+    assert rows[1]["message"] == "curl[4242] exit: 7"
+
+
+def test_a_loss_says_how_much_of_what(tmp_path):
+    loss = Loss(kind="tls", samples=3, bytes=900, start_ns=START_NS, time_ns=START_NS + MS)
+    (row,) = written(tmp_path, [loss])
+    assert row["qt.loss"] == {"kind": "tls", "samples": 3, "skipped": 0, "bytes": 900}
+    assert row["timestamp_desc"] == "Capture loss"
+
+
+def test_both_ends_on_one_host_are_named(tmp_path):
+    where = connection(client_process=process(), server_process=process(80, comm="nginx"))
+    (row,) = written(tmp_path, exchanges=[exchange(1, where, request=request())])
+    assert row["client.process.name"] == "curl"
+    assert row["server.process.name"] == "nginx"
+    assert row["network.direction"] == "internal"
+
+
+def test_an_answer_alone_is_a_row_too(tmp_path):
+    (row,) = written(tmp_path, exchanges=[exchange(response=response(404, reason="Not Found"))])
+    assert row["timestamp_desc"] == "HTTP response received"
+    assert "http.request.method" not in row
+
+
+@pytest.mark.parametrize("nasty", ["\u2028", "\u2029", "\x7f", "\x9b", "\x1b[2J", "\n", "\x00"])
+def test_nothing_in_a_row_ends_it_or_reaches_a_terminal(nasty):
+    line = json_line({"message": f"a{nasty}b"})
+    assert line.count(b"\n") == 1
+    assert nasty.encode() not in line.rstrip(b"\n")
+    assert json.loads(line)["message"] == f"a{nasty}b"
+
+
+def test_keys_are_in_a_fixed_order_and_bytes_the_same_each_time(tmp_path):
+    one = [exchange(request=request(), response=response())]
+    written(tmp_path, exchanges=one)
+    first = (tmp_path / "out.jsonl").read_bytes()
+    written(tmp_path, exchanges=[exchange(request=request(), response=response())])
+    assert (tmp_path / "out.jsonl").read_bytes() == first
+    assert list(json.loads(first))[:4] == ["message", "datetime", "timestamp", "timestamp_desc"]
+
+
+def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
+    where = connection()
+    export = EXPORTS["timeline"].open(tmp_path / "out.jsonl", clock(), ExportOptions())
+    many = (exchange(n, where, request=request(), response=response()) for n in range(1, 3001))
+    tracemalloc.start()
+    feed(export, tables(where), (), many)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+def test_abandoning_leaves_nothing(tmp_path):
+    export = EXPORTS["timeline"].open(tmp_path / "out.jsonl", clock(), ExportOptions())
+    export.begin(tables())
+    export.traffic(started(process()))
+    export.abandon()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_talks_at_once_are_merged_by_time(tmp_path):
+    a, b = Talk(connection(1)).open(), Talk(connection(2)).open()
+    rows = written(tmp_path, merge(a, b), survey=tables(a.connection, b.connection))
+    assert {row["qt.conn"] for row in rows} == {1, 2}
