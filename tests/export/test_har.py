@@ -8,6 +8,7 @@ import os
 import tracemalloc
 from pathlib import Path
 
+import jsonschema
 import pytest
 from builders.har_rules import violations
 from builders.node import run_node
@@ -32,6 +33,8 @@ from qtapture.errors import UsageError
 from qtapture.events import Anomaly, Reason, ReasonCode
 from qtapture.export import EXPORTS, ExportOptions
 
+SCHEMA = json.loads((Path(__file__).parents[2] / "formats/har-qtapture.schema.json").read_text())
+
 
 def written(folder: Path, *exchanges, survey=None, **options) -> dict:
     """Write a HAR, hold it to all rules, and give it back."""
@@ -41,6 +44,8 @@ def written(folder: Path, *exchanges, survey=None, **options) -> dict:
     feed(export, survey or tables(*connections.values()), (), exchanges)
     har = json.loads(path.read_bytes())
     assert violations(har) == []
+    for entry in har["log"]["entries"]:
+        jsonschema.validate(entry["_qtapture"], SCHEMA)
     return har
 
 
