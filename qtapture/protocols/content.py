@@ -18,6 +18,8 @@ _MOST_DECODED = 256 << 20
 _FREE = 1 << 20
 _MOST_RATIO = 1000
 _PIECE = 64 << 10
+# Of brotli's input, to go over it again where it is damaged: most bodies are smaller.
+_MOST_KEPT = 256 << 10
 # RFC 9110 8.4.1: names that mean the same.
 _ALIASES = {"x-gzip": "gzip", "x-compress": "compress", "zlib": "deflate"}
 # One coding upon another is rare; a list of hundreds is an attack.
@@ -149,22 +151,57 @@ def _up_to_damage(before: Any, data: bytes) -> Iterator[bytes]:  # noqa: ANN401 
             yield piece
 
 
-def _brotli(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    import brotli  # noqa: PLC0415 - only where a body needs it
+class _Brotli:
+    """RFC 7932. A call that fails gives nothing of what it decoded: then all is done again."""
 
-    decompressor = brotli.Decompressor()
-    try:
+    def __init__(self) -> None:
+        import brotli  # noqa: PLC0415 - only where a body needs it
+
+        self._new: Callable[[], Any] = brotli.Decompressor
+        self._error: type[Exception] = brotli.error
+        self._kept = bytearray()  # what went in, while it is little
+
+    def iter_decoded(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        given = 0
+        try:
+            for piece in self._iter_pieces(self._iter_kept(pieces)):
+                given += len(piece)
+                yield piece
+        except self._error:
+            yield from self._iter_again(given)
+            raise _Broken("br: not brotli, or damaged") from None
+
+    def _iter_kept(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            if len(self._kept) <= _MOST_KEPT:
+                self._kept += piece
+            yield piece
+
+    def _iter_pieces(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        decompressor = self._new()
         for data in pieces:
             piece = decompressor.process(data, output_buffer_limit=_PIECE)
             while piece or not decompressor.can_accept_more_data():
                 yield piece
                 if decompressor.is_finished():
-                    break
+                    return  # what is behind the end is no part of it
                 piece = decompressor.process(b"", output_buffer_limit=_PIECE)
             if decompressor.is_finished():
-                return  # what is behind the end is no part of it
-    except brotli.error:
-        raise _Broken("br: not brotli, or damaged") from None
+                return
+
+    def _iter_again(self, given: int) -> Iterator[bytes]:
+        """Byte by byte up to the one that fails, without what was given already."""
+        if len(self._kept) > _MOST_KEPT:
+            return
+        kept = bytes(self._kept)
+        try:
+            for piece in self._iter_pieces(kept[at : at + 1] for at in range(len(kept))):
+                new = piece[given:]
+                given = max(given - len(piece), 0)
+                if new:
+                    yield new
+        except self._error:
+            return
 
 
 class _Pull:
@@ -194,6 +231,6 @@ def _zstd(pieces: Iterable[bytes]) -> Iterator[bytes]:
 _DECODERS: dict[str, _Decoder] = {
     "gzip": lambda pieces: _Zlib(zlib.MAX_WBITS | 16, "gzip").iter_decoded(pieces),
     "deflate": lambda pieces: _Zlib(zlib.MAX_WBITS, "deflate").iter_decoded(pieces),
-    "br": _brotli,
+    "br": lambda pieces: _Brotli().iter_decoded(pieces),
     "zstd": _zstd,
 }

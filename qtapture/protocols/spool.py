@@ -4,6 +4,7 @@ A file for each would need a descriptor for each of thousands of open transfers.
 """
 
 import tempfile
+import weakref
 from typing import IO
 
 __all__ = ["BLOCK", "Spool"]
@@ -21,6 +22,11 @@ class Spool:
         self._count = 0
         self._free: list[int] = []
 
+    def _open(self) -> IO[bytes]:
+        file = tempfile.TemporaryFile(prefix="qtapture-bodies-", buffering=0)  # noqa: SIM115
+        weakref.finalize(self, file.close)  # bodies that nobody closed leave no warning behind
+        return file
+
     def take(self) -> int:
         """A block to write to: its number."""
         if self._free:
@@ -31,7 +37,7 @@ class Spool:
     def write(self, block: int, at: int, data: bytes) -> None:
         """Store bytes in a block that was taken; ``at`` and what follows fit in it."""
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="qtapture-bodies-", buffering=0)  # noqa: SIM115
+            self._file = self._open()
         self._file.seek(block * BLOCK + at)
         self._file.write(data)
 
