@@ -81,8 +81,9 @@ def test_every_module_says_what_it_is_for(files: list[Path]) -> None:
 
 def test_every_fixture_is_described(files: list[Path]) -> None:
     folder = ROOT / "fixtures"
-    fixtures = [path for path in files if path.is_relative_to(folder) and path.name != "README.md"]
-    described = {path.parent for path in fixtures if path.name == "README.md"}
+    inside = [path for path in files if path.is_relative_to(folder)]
+    described = {path.parent for path in inside if path.name == "README.md"}
+    fixtures = [path for path in inside if path.name != "README.md"]
     for path in fixtures:
         above = [parent for parent in path.parents if parent in described]
         assert above, f"{shown(path)} has no README.md beside or above it"
