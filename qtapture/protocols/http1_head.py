@@ -31,7 +31,8 @@ _REQUEST_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}(?:[ \t].*)?", r
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _DIGITS = re.compile(rb"[0-9]{1,19}")  # more is no length that anybody sends
-_CANONICAL = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[ \t]*[^\r\n]*")
+# Canonical lines up to the blank one; possessive, for what fails must fail in linear time.
+_PLAIN = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e]*+\r\n)*+\r\n")
 _BLANKS = b" \t"
 _BLANK = re.compile(rb"[ \t]")
 
@@ -114,7 +115,10 @@ def parse_head(raw: bytes, *, request: bool, whole: bool = True) -> Head:
 
 def parse_lines(block: bytes, head: Head, base: int) -> tuple[list[Header], bool]:
     """Header lines (or trailers); whether all were in canonical form."""
-    headers: list[Header] = []
+    if _PLAIN.fullmatch(block):
+        return [_plain_header(line) for line in block[:-4].split(b"\r\n") if line], True
+    # Values in parts: joining at each folded line would be quadratic.
+    found: list[tuple[bytes, list[bytes]]] = []
     canonical = True
     seen: set[AnomalyCode] = set()
     for offset, line, ending in _iter_lines(block):
@@ -123,15 +127,23 @@ def parse_lines(block: bytes, head: Head, base: int) -> tuple[list[Header], bool
         codes = _oddities(line, ending)
         if line[:1] in (b" ", b"\t"):
             codes.append(AnomalyCode.FOLDED_HEADER)
-            _fold(headers, line)
+            _fold(found, line)
         else:
-            headers.append(_header(line, codes))
-        canonical = canonical and not codes and bool(_CANONICAL.fullmatch(line))
+            name, value = _header(line, codes)
+            found.append((name, [value]))
+        canonical = canonical and not codes
         for code in codes:
             if code not in seen:  # once for each kind: a bomb of them says no more
                 seen.add(code)
                 head.note(code, base + offset)
-    return headers, canonical
+    return [
+        Header(name=name, value=b" ".join(filter(None, parts))) for name, parts in found
+    ], canonical
+
+
+def _plain_header(line: bytes) -> Header:
+    name, _, value = line.partition(b":")
+    return Header(name=name, value=value.strip(_BLANKS))
 
 
 def _iter_lines(block: bytes) -> Iterator[tuple[int, bytes, bytes]]:
@@ -169,27 +181,26 @@ def _is_utf8(line: bytes) -> bool:
     return True
 
 
-def _header(line: bytes, codes: list[AnomalyCode]) -> Header:
+def _header(line: bytes, codes: list[AnomalyCode]) -> tuple[bytes, bytes]:
     name, colon, value = line.partition(b":")
     if not colon:
         codes.append(AnomalyCode.BAD_HEADER_LINE)
-        return Header(name=line.strip(_BLANKS), value=b"")
+        return line.strip(_BLANKS), b""
     if name[-1:] in (b" ", b"\t"):
         codes.append(AnomalyCode.SPACE_BEFORE_COLON)
         name = name.rstrip(_BLANKS)
     if _TOKEN.fullmatch(name) is None:
         codes.append(AnomalyCode.BAD_HEADER_NAME)
-    return Header(name=name, value=value.strip(_BLANKS))
+    return name, value.strip(_BLANKS)
 
 
-def _fold(headers: list[Header], line: bytes) -> None:
+def _fold(found: list[tuple[bytes, list[bytes]]], line: bytes) -> None:
     """RFC 9112 5.2: a folded value continues the one before it, joined by one space."""
-    if not headers:
-        headers.append(Header(name=line.strip(_BLANKS), value=b""))
-        return
-    last = headers[-1]
-    joined = b" ".join(part for part in (last.value, line.strip(_BLANKS)) if part)
-    headers[-1] = Header(name=last.name, value=joined)
+    text = line.strip(_BLANKS)
+    if found:
+        found[-1][1].append(text)
+    else:
+        found.append((text, []))
 
 
 def _request_line(head: Head) -> None:
