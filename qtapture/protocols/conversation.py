@@ -13,6 +13,8 @@ __all__ = ["Conversation"]
 # Requests that wait for answers; a client that pipelines more gets its first ones without.
 _MOST_WAITING = 1024
 _MOST_INFORMATIONAL = 64
+# Heads of what waits: parsed ones take up to forty times their bytes (four for each header).
+_MOST_WAITING_HEADS = 1 << 20
 _SWITCHING = 101
 _NO_CONTENT = frozenset({204, 304})  # RFC 9112 6.3, rule 1
 _CONTINUES = range(100, 200)
@@ -38,6 +40,7 @@ class Conversation:
         self._waiting: deque[_Waiting] = deque()
         self._index = 0
         self._out: list[Exchange] = []
+        self._heads = 0  # bytes of the heads of requests and informational responses that wait
         self._losses = False  # responses are missing: order alone does not pair any more
         self._plaintext: bool | None = None
         self._parsers = self._new_parsers(lost=connection.older)
@@ -90,10 +93,15 @@ class Conversation:
     def _request_began(self, draft: Draft) -> Framing | None:
         waiting = _Waiting(request=draft, method=draft.head.method)
         self._waiting.append(waiting)
-        if len(self._waiting) > _MOST_WAITING:
+        self._heads += draft.headers_size
+        # One may be half answered and one half asked: what is between them can go.
+        while len(self._waiting) > 2 and self._too_much_waits():  # noqa: PLR2004
             self._give_oldest_unanswered()
         # What follows a CONNECT is HTTP only if it was refused: the answer tells.
         return draft.head.framing
+
+    def _too_much_waits(self) -> bool:
+        return len(self._waiting) > _MOST_WAITING or self._heads > _MOST_WAITING_HEADS
 
     def _give_oldest_unanswered(self) -> None:
         oldest = next(w for w in self._waiting if w.response is None)
@@ -104,8 +112,8 @@ class Conversation:
         waiting = self._answered_by(draft)
         status = draft.head.status
         if draft.informational:
-            if len(waiting.informational) < _MOST_INFORMATIONAL:
-                waiting.informational.append(draft)
+            if self._heads <= _MOST_WAITING_HEADS:
+                self._keep_informational(waiting, draft)
             return Framing.NONE
         waiting.response = draft
         if status == _SWITCHING or (waiting.method == "CONNECT" and status in _SUCCESS):
@@ -114,6 +122,11 @@ class Conversation:
         if status in _NO_CONTENT or status in _CONTINUES or waiting.method == "HEAD":
             return Framing.NONE
         return draft.head.framing
+
+    def _keep_informational(self, waiting: _Waiting, draft: Draft) -> None:
+        if len(waiting.informational) < _MOST_INFORMATIONAL:
+            waiting.informational.append(draft)
+            self._heads += draft.headers_size
 
     def _answered_by(self, draft: Draft) -> _Waiting:
         if self._losses and self._waiting:
@@ -145,6 +158,8 @@ class Conversation:
                 return
 
     def _give(self, waiting: _Waiting, error: str) -> None:
+        drafts = [*waiting.informational, *filter(None, [waiting.request])]
+        self._heads -= sum(draft.headers_size for draft in drafts)
         request = waiting.request.message if waiting.request else None
         response = waiting.response.message if waiting.response else None
         informational = tuple(d.message for d in waiting.informational if d.message)
@@ -184,5 +199,5 @@ def _began_before(waiting: _Waiting, draft: Draft) -> bool:
 
 
 def _process(waiting: _Waiting) -> Process | None:
-    draft = waiting.request or waiting.response
-    return draft.first.process if draft else None
+    drafts = (waiting.request, *waiting.informational, waiting.response)
+    return next((draft.first.process for draft in drafts if draft), None)

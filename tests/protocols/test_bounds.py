@@ -66,6 +66,7 @@ BOMBS = {
     "a body until the end": (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 64, S2C),
     "endless informational responses": (b"", response(103), S2C),
     "endless requests": (b"", request(), C2S),
+    "endless requests of many headers": (b"", GET + b"A:\r\n" * 2700 + b"\r\n", C2S),
     "endless nonsense": (request(), b"\0nonsense\r\n", C2S),
     "an endless line of nonsense": (request(), b"x", C2S),
 }
@@ -74,7 +75,7 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_no_bomb_takes_memory(name):
     beginning, repeated, direction = BOMBS[name]
-    total = (12 if len(set(repeated)) == 1 else 1) << 20
+    total = (24 if len(set(repeated)) == 1 else 1) << 19
     with at_most(16 << 20):
         endless(beginning, repeated, direction, total=total)
 
