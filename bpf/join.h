@@ -18,12 +18,16 @@ static inline int looks_like_record(u8 *head, u64 n)
 static inline struct qt_ssl_entry *ssl_of(struct qt_ssl_key *key)
 {
 	struct qt_ssl_entry *e = ssls_get(key);
-	struct qt_ssl_entry blank = {};
+	struct qt_ssl_entry *blank;
+	u32 zero = 0;
 
 	if (e)
 		return e;
-	blank.birth_ns = bpf_ktime_get_boot_ns();
-	ssls_set(key, &blank);
+	blank = blank_ssl_get(&zero); /* too large for the stack of those that join */
+	if (!blank)
+		return 0;
+	blank->birth_ns = bpf_ktime_get_boot_ns();
+	ssls_set(key, blank);
 	return ssls_get(key);
 }
 
@@ -45,8 +49,11 @@ static inline void join(void *ctx, u64 sk, struct qt_sock_entry *e, u64 ssl, u32
 	o->sock.sk = sk;
 	o->sock.birth_ns = e->birth_ns;
 	o->sock.inode = e->inode;
+	o->port_out = e->port_out;
 	e->ssl = ssl;
 	e->ssl_pid = key.pid;
+	if (o->port_out)
+		return;
 	fill_head(&s.head, QT_TLS_JOIN, QT_KIND_CONTROL, sizeof(s));
 	s.ssl = ssl;
 	s.ssl_birth_ns = o->birth_ns;

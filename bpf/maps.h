@@ -64,6 +64,7 @@ struct qt_ssl_entry {
 	u64 birth_ns;
 	u64 moved[2]; /* bytes by direction: read, written */
 	struct qt_sockid sock;
+	u64 port_out; /* as the socket that it speaks over, which may be gone before it */
 };
 
 /* One TLS call in progress. */
@@ -144,6 +145,7 @@ QT_LRU(ssls, struct qt_ssl_key, struct qt_ssl_entry, 131072)
 QT_LRU(threads, u64, struct qt_thread, 16384)
 QT_LRU(records, struct qt_record_key, u64, 16384)
 QT_PERCPU(blank_thread, struct qt_thread, 1)
+QT_PERCPU(blank_ssl, struct qt_ssl_entry, 1)
 QT_PERCPU(sock_scratch, struct qt_sock_scratch, 1)
 QT_PERCPU(tls_scratch, struct qt_tls_scratch, 1)
 QT_PERCPU(exec_scratch, struct qt_exec_scratch, 1)

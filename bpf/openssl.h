@@ -175,17 +175,6 @@ int on_tls_more(struct pt_regs *ctx)
 	return 0;
 }
 
-static inline int out_of_ports(struct qt_ssl_entry *o)
-{
-	u64 sk = o->sock.sk;
-	struct qt_sock_entry *e;
-
-	if (!sk)
-		return 0;
-	e = socks_get(&sk);
-	return e && e->port_out;
-}
-
 static inline void tls_payload(struct pt_regs *ctx, struct qt_frame *f, u64 n)
 {
 	u32 dir = f->function & 1;
@@ -201,7 +190,7 @@ static inline void tls_payload(struct pt_regs *ctx, struct qt_frame *f, u64 n)
 	if (!o)
 		return;
 	offset = __sync_fetch_and_add(&o->moved[dir], n);
-	if (out_of_ports(o))
+	if (o->port_out)
 		return;
 	s = tls_scratch_get(&zero);
 	if (!s)
@@ -294,7 +283,7 @@ int on_ssl_free(struct pt_regs *ctx)
 	o = ssls_get(&key);
 	if (!o)
 		return 0;
-	if (!out_of_ports(o)) {
+	if (!o->port_out) {
 		fill_head(&s.head, QT_TLS_FREE, QT_KIND_CONTROL, sizeof(s));
 		s.ssl = key.ssl;
 		s.ssl_birth_ns = o->birth_ns;

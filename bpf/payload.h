@@ -234,14 +234,15 @@ static inline void sock_payload(void *ctx, u64 sk, u64 len, u32 dir)
 		introduce(ctx, sk, e);
 	at.left = len;
 	at.offset = __sync_fetch_and_add(&e->seen[dir & 1], len);
-	if (e->port_out)
-		return;
 	read_call(&call);
 	readable = find_buffers(&at, &call);
 	n = readable ? peek(&at, head) : 0;
 	if (at.offset == 0 && looks_like_record(head, n))
 		e->tls[dir & 1] = 1;
+	/* out of scope too: its SSL object must know that it is */
 	maybe_join(ctx, sk, e, call.sp, head, n, dir);
+	if (e->port_out)
+		return;
 	mode = wanted_bytes(e, dir & 1, at.offset, head[0]);
 	if (mode < 0)
 		return;

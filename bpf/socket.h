@@ -99,7 +99,9 @@ static inline void state_sample(void *ctx, u64 sk, struct qt_sock_entry *e, u16 
 	s.owner_pid = e->owner_pid;
 	s.seen_received = e->seen[0];
 	s.seen_sent = e->seen[1];
-	e->port_out = config_flags() & QT_SCOPE_PORTS && !port_wanted(&s.tuple);
+	/* a closed socket has given its port back: what it was judged by stands */
+	if (now != QT_CLOSE && type != QT_SOCK_END)
+		e->port_out = config_flags() & QT_SCOPE_PORTS && !port_wanted(&s.tuple);
 	if (!e->port_out)
 		count(QT_KIND_CONTROL, 0, control_out(ctx, &s, sizeof(s)));
 }

@@ -22,7 +22,8 @@ def iter_snapshot(scope: Scope, own: set[int]) -> Iterator[tuple[EventType, dict
     for pid in wanted:
         yield EventType.PROCESS, processes[pid].body()
     for body in iter_sockets(processes, wanted):
-        yield EventType.SOCKET, body
+        if not scope.ports or {body["local_port"], body["peer_port"]} & set(scope.ports):
+            yield EventType.SOCKET, body
 
 
 def comm_pids(comms: tuple[str, ...]) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from builders.replays import Seen, exchanges
 
 from qtapture.analysis import open_analysis
 from qtapture.events import Verdict
+from qtapture.session import open_session
 
 
 def as_logged(nginx: Nginx) -> list[tuple[str, str, int, int]]:
@@ -132,3 +133,22 @@ def run_client(command: list[object]) -> None:
     import subprocess
 
     subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=60)
+
+
+def test_a_port_scope_leaves_out_what_speaks_elsewhere(nginx: Nginx, tmp_path: Path) -> None:
+    ca = nginx.certificate.path
+    with Nginx.prepare(tmp_path / "other") as other:
+        other.serve("secret.txt", b"not asked for")
+        with Recording(tmp_path / "port.qtap", ("--port", nginx.https)) as recording:
+            run_client(curl(other.certificate.path, other.url("secret.txt")))
+            run_client(curl(ca, other.url("secret.txt", "http")))
+            run_client(curl(ca, nginx.url("one.bin")))
+            recorded = recording.stop()
+    (connection,) = open_analysis(recorded.session).tables.connections
+    assert connection.server is not None
+    assert connection.server.port == nginx.https
+    assert connection.verdict is Verdict.COMPLETE
+    slices = [
+        bytes(r.data) for r in open_session(recorded.session).iter_records() if hasattr(r, "ring")
+    ]
+    assert not any(b"not asked for" in data for data in slices)
