@@ -2,6 +2,8 @@
 // usage: node trace_load.mjs FILE.trace.json
 import fs from 'node:fs';
 
+// Node 18 has none; the engine expects a browser of today.
+URL.parse ??= (text, base) => { try { return new URL(text, base); } catch { return null; } };
 globalThis.DOMRect ??= class {
   constructor(x = 0, y = 0, width = 0, height = 0) { Object.assign(this, {x, y, width, height}); }
 };
