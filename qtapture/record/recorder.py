@@ -246,6 +246,9 @@ class _Recorder:
         except OSError as error:
             self._ending.because("write error", str(error))
             say(f"qtapture: {self._target.name}: {error.strerror}: the session was not closed")
+            if self._target.disk is not None:
+                # A chunk that is cut is of no use; without it the file is whole to its last byte.
+                os.ftruncate(self._target.disk, self._writing.whole)
             return
         finally:
             self._target.stream.close()

@@ -67,6 +67,11 @@ class Writing:
         """Bytes in the file so far."""
         return self._writer.size
 
+    @property
+    def whole(self) -> int:
+        """Bytes of the file that are whole frames and chunks."""
+        return self._writer.whole
+
     def slice(self, ring: int, cpu: int, data: bytes) -> None:
         """Write perf records; waits where the queue is full."""
         self._put(_Slice(ring, cpu, data))

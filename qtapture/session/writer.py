@@ -55,6 +55,7 @@ class SessionWriter:
         self._stream = stream
         self._header = dict(header)
         self._size = 0
+        self._whole = 0
         self._sequence = 0
         self._rows: list[IndexRow] | None = []
         self._begin(now_ns)
@@ -66,6 +67,11 @@ class SessionWriter:
     def size(self) -> int:
         """Bytes written."""
         return self._size
+
+    @property
+    def whole(self) -> int:
+        """Bytes up to the end of the last frame or chunk that was written as a whole."""
+        return self._whole
 
     @property
     def chain_head(self) -> str:
@@ -210,3 +216,4 @@ class SessionWriter:
             written = self._stream.write(view) or 0
             self._size += written
             view = view[written:]
+        self._whole = self._size

@@ -12,9 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from builders.certificates import make_certificate
+from builders.programs import tls_writer
 from builders.recording import Recording, qtapture, record_command, run
 
-from qtapture.session import open_session
+from qtapture.session import open_session, verify_session
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -208,6 +210,25 @@ def test_a_full_disk_ends_the_recording_properly_and_says_so(tmp_path: Path) -> 
         assert "ended by disk" in result.stderr
         assert result.status == 125
         run("verify", result.session)
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_a_disk_that_fills_at_once_leaves_whole_chunks_and_says_so(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", small], check=True)
+    try:
+        # Faster than the disk is looked at: its last tenth is gone before.
+        program, certificate = tls_writer(tmp_path), make_certificate(tmp_path)
+        argv = (program, 4_000, 65_536, 0, certificate.path, certificate.key)
+        result = record_command(small, *argv, options=("--max-size", "0"))
+        assert "No space left on device: the session was not closed" in result.stderr
+        assert result.status == 125
+        found = verify_session(result.session)
+        assert found.state == "unclosed"
+        assert found.findings == ()
+        assert found.chunks > 3
     finally:
         subprocess.run(["umount", small], check=True)
 

@@ -160,6 +160,8 @@ def test_a_full_disk_is_told_and_what_was_written_is_readable(tmp_path: Path) ->
     reader = opened(tmp_path, bytes(disk.taken))
     assert not reader.closed
     assert len(told(reader)) >= 3
+    assert writer.whole < writer.size == len(disk.taken)
+    assert opened(tmp_path, bytes(disk.taken)[: writer.whole]).findings == ()
 
 
 def test_any_zstd_reads_the_file_and_its_content_parses_alone(tmp_path: Path) -> None:

@@ -59,8 +59,10 @@ int main(int argc, char **argv)
 	if (argc != 6 || SSL_CTX_use_certificate_file(server, argv[4], SSL_FILETYPE_PEM) != 1 ||
 	    SSL_CTX_use_PrivateKey_file(server, argv[5], SSL_FILETYPE_PEM) != 1)
 		return 2;
-	for (long i = 0; i < size; i++)
-		data[i] = (char)(i * 7 + i / 251);
+	for (unsigned long i = 0, x = 88172645463325252UL; i < (unsigned long)size; i++) {
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17; /* nothing that compresses */
+		data[i] = (char)x;
+	}
 	connect_pair(pair);
 	in = SSL_new(server);
 	out = SSL_new(client);
