@@ -63,6 +63,7 @@ def summarise(analysis: Analysis) -> Summary:
             "stragglers": plan.counts.stragglers,
             "malformed": plan.counts.malformed,
             "unknown": plan.counts.unknown,
+            "objects_left_out": plan.counts.left_out,
         },
         "loss": _loss_rows(analysis),
         "rings": [

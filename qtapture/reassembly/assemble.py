@@ -43,6 +43,7 @@ class Books:
     losses: LossBook
     counts: Counts
     libraries: dict[int, Library] = field(default_factory=dict)
+    port_scope: bool = False  # connections were asked for by port
     mapped: dict[ProcessKey, list[tuple[int, int, bool]]] = field(default_factory=dict)
     anchors: list[Anchor] = field(default_factory=list)
     notes: list[tuple[int, dict[str, object]]] = field(default_factory=list)
@@ -62,6 +63,7 @@ def assemble(books: Books, header: Mapping[str, Any], late: Late, side: SideChoi
         books.anchors.insert(0, anchor)
         books.see(anchor.boottime_ns)
     books.sockets.add_idle()
+    books.port_scope = _has_port_scope(header)
     entries = sorted(_iter_entries(books, side), key=lambda entry: entry.order)
     connections, routes, holes = build(entries, books.processes, books.libraries)
     tables = Tables(
@@ -96,6 +98,11 @@ def _maybe_anchor(header: Mapping[str, Any]) -> Anchor | None:
         monotonic_ns=number(found, "monotonic_ns"),
         realtime_ns=number(found, "realtime_ns"),
     )
+
+
+def _has_port_scope(header: Mapping[str, Any]) -> bool:
+    scope = header.get("scope")
+    return isinstance(scope, dict) and bool(scope.get("ports"))
 
 
 def _first_sockets(book: SocketBook) -> dict[SslKey, SourceKey]:
@@ -134,6 +141,10 @@ def _iter_entries(books: Books, side: SideChoice) -> Iterator[Entry]:
             yield _shown_once(ends[id(row)], ends[id(mate)], side)
     servers = {key for row in rows if row.side is Side.SERVER for key in row.speakers.first}
     clients = {key for row in rows if row.side is Side.CLIENT for key in row.speakers.first}
+    if books.port_scope:
+        # Asked for by port: what has none was not asked for.
+        books.counts.left_out = len(unjoined)
+        return
     for ssl in unjoined:
         speakers = set(ssl.speakers.first)
         whole = all(_is_new(books, key) for key in speakers)

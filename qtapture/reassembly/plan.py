@@ -39,6 +39,7 @@ class Counts:
     stragglers: int = 0
     lost_marks: int = 0
     unknown: int = 0  # well-formed records of types we do not know
+    left_out: int = 0  # SSL objects that never joined, under a scope of ports
     by_kind: dict[int, int] = field(default_factory=dict)
 
 
