@@ -124,9 +124,11 @@ def test_an_unknown_process_or_user_is_named(tmp_path: Path) -> None:
 
 # As somebody who can read the program, wherever this checkout lies: imported first, then nobody.
 _AS_NOBODY = """
-import os, sys
-import qtapture.cli.record, qtapture.record, qtapture.capture.loader
+import contextlib, io, os, sys
+import qtapture.record, qtapture.capture.loader
 from qtapture.cli.app import run
+with contextlib.redirect_stdout(io.StringIO()):
+    run(["record", "--help"])
 os.setgroups([])
 os.setuid(65534)
 sys.exit(run(sys.argv[1:]))
