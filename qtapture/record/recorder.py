@@ -5,7 +5,6 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from qtapture.capture.probes import Probes
@@ -16,6 +15,7 @@ from qtapture.record.facts import header, json_body
 from qtapture.record.limits import Limits, choose_max_size
 from qtapture.record.options import RecordOptions
 from qtapture.record.outsiders import is_pipe, other_recordings, pipe_readers
+from qtapture.record.signals import shares_terminal, signals_as_bytes, taken_signals
 from qtapture.record.snapshot import comm_pids, iter_snapshot
 from qtapture.record.status import StatusLine, human_size, say, tell_systemd
 from qtapture.record.target import Target, open_target
@@ -64,7 +64,7 @@ def record(options: RecordOptions) -> int:
         if options.command:
             # Before any thread is started. Where stdout is the session, it prints to stderr.
             command = start_command(options.command, stdout=2 if options.output is None else None)
-        with _signals() as wakeup:
+        with signals_as_bytes() as wakeup:
             stop = command is not None
             probes = Probes.load(memory=options.memory, stop=stop)
             with contextlib.closing(probes):
@@ -146,6 +146,7 @@ class _Recorder:
             self._writing.event(type_, json_body(body), boottime_ns())
         self._drain.report(reports)
         self._drain.anchor()
+        self._writing.settle()
         limit = f", at most {human_size(self._max_size)}" if self._max_size else ""
         private = " (it will hold decrypted traffic)" if sys.stderr.isatty() else ""
         say(f"recording to {self._target.name}{limit}{private}")
@@ -200,7 +201,7 @@ class _Recorder:
 
     def _hear(self) -> None:
         """Signals, and what the attacher found."""
-        for number in _taken_signals(self._wakeup):
+        for number in taken_signals(self._wakeup):
             self._signalled(signal.Signals(number))
         try:
             self._drain.report(self._probes.attacher.reports())
@@ -211,7 +212,7 @@ class _Recorder:
         command = self._command
         if command is None:
             self._ending.because(number.name)
-        elif number != signal.SIGINT or not _shares_terminal():
+        elif number != signal.SIGINT or not shares_terminal():
             # A Ctrl-C reaches COMMAND by itself; it decides what to do with it.
             command.signal(number)
 
@@ -273,7 +274,7 @@ class _Recorder:
         poll.register(command.descriptor, select.POLLIN)
         while command.maybe_ended() is None:
             poll.poll()
-            for number in _taken_signals(self._wakeup):
+            for number in taken_signals(self._wakeup):
                 self._signalled(signal.Signals(number))
 
     def _exit_status(self, failed: int | None) -> int:
@@ -282,42 +283,3 @@ class _Recorder:
             return _DISK_ENDED if ours else 0
         status = failed if failed is not None else self._command.status or 0
         return _OURS_FAILED if ours and status == 0 else status
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[int]:
-    """SIGINT and SIGTERM become bytes that poll sees; the descriptor to read them from."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    os.set_blocking(reader, False)
-    before_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, _ignored) for number in numbers}
-    try:
-        yield reader
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(before_wakeup)
-        os.close(reader)
-        os.close(writer)
-
-
-def _ignored(number: int, frame: object) -> None:
-    # The byte in the pipe is the message (signal.set_wakeup_fd).
-    del number, frame
-
-
-def _taken_signals(wakeup: int) -> bytes:
-    try:
-        return os.read(wakeup, 64)
-    except BlockingIOError:
-        return b""
-
-
-def _shares_terminal() -> bool:
-    """Whether a Ctrl-C on our terminal reaches our process group, COMMAND included."""
-    try:
-        return os.tcgetpgrp(0) == os.getpgrp()
-    except OSError:
-        return False  # standard input is no terminal of ours

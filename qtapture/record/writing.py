@@ -84,6 +84,13 @@ class Writing:
         """Write a checkpoint after everything before it."""
         self._put(_Checkpoint())
 
+    def settle(self) -> None:
+        """Wait until everything that was added is in the file."""
+        self.checkpoint()
+        with self._changed:
+            while self._queued and self._error is None:
+                self._changed.wait()
+
     def close(self, manifest: Mapping[str, Any]) -> str:
         """Write all that is queued, end the session, return the head of its chain.
 
