@@ -1,0 +1,166 @@
+"""TCP in all its ways: refused, IPv6, vectored, sent from a file, accepted for another."""
+
+import json
+import os
+import socket
+import subprocess
+import textwrap
+from pathlib import Path
+
+from builders.clients import SYSTEM_PYTHON
+from builders.recording import record_command, run
+from builders.replays import exchanges
+
+from qtapture.analysis import open_analysis
+from qtapture.events import Connection, Direction, Segment, Verdict
+
+
+def python(folder: Path, text: str, *arguments: object) -> list[object]:
+    """A program in the distribution's Python."""
+    script = folder / "program.py"
+    script.write_text(textwrap.dedent(text))
+    return [SYSTEM_PYTHON, script, *arguments]
+
+
+def connections(session: Path) -> list[Connection]:
+    return list(open_analysis(session).tables.connections)
+
+
+def streams(session: Path) -> dict[tuple[int, Direction], bytes]:
+    """All bytes of each connection and direction."""
+    found: dict[tuple[int, Direction], bytes] = {}
+    for item in open_analysis(session).iter_traffic():
+        if isinstance(item, Segment):
+            key = (item.connection.number, item.direction)
+            found[key] = found.get(key, b"") + item.data
+    return found
+
+
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_a_refused_connect_is_an_attempt_with_its_error(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{closed_port()}/"
+    result = record_command(tmp_path, "/usr/bin/curl", "-s", url)
+    assert result.status == 7
+    (connection,) = connections(result.session)
+    assert connection.error == "ECONNREFUSED"
+    assert connection.established_ns is None
+    assert connection.owner is not None
+    assert connection.owner.comm == "curl"
+
+
+_ECHO = """
+    import os, socket, sys
+    family = socket.AF_INET6 if sys.argv[1] == "6" else socket.AF_INET
+    address = "::1" if sys.argv[1] == "6" else "127.0.0.1"
+    listener = socket.create_server((address, 0), family=family)
+    client = socket.create_connection(listener.getsockname()[:2])
+    server, _ = listener.accept()
+    client.sendmsg([b"one ", b"", b"two ", b"three"])
+    got = bytearray(20)
+    parts = [memoryview(got)[:3], memoryview(got)[3:]]
+    size = server.recvmsg_into(parts)[0]
+    assert bytes(got[:size]) == b"one two three"
+    os.writev(server.fileno(), [b"A" * 5000, b"B" * 70000])
+    received = b""
+    while len(received) < 75000:
+        received += client.recv(100000, socket.MSG_PEEK)[:0] + client.recv(100000)
+    client.close()
+    server.close()
+"""
+
+
+def test_vectored_calls_are_whole_and_peeking_is_not_counted(tmp_path: Path) -> None:
+    for family in ("4", "6"):
+        result = record_command(tmp_path, *python(tmp_path, _ECHO, family))
+        assert result.status == 0, result.stderr
+        (connection,) = connections(result.session)
+        assert connection.verdict is Verdict.COMPLETE, connection.reasons
+        assert connection.client is not None
+        assert connection.client.ip == ("::1" if family == "6" else "127.0.0.1")
+        assert streams(result.session) == {
+            (connection.number, Direction.C2S): b"one two three",
+            (connection.number, Direction.S2C): b"A" * 5000 + b"B" * 70000,
+        }
+
+
+_PREFORK = """
+    import os, socket
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listener.getsockname())
+    accepted, _ = listener.accept()
+    if os.fork() == 0:
+        request = accepted.recv(1000)
+        accepted.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nhi")
+        os._exit(0)
+    accepted.close()
+    client.sendall(b"GET /forked HTTP/1.0\\r\\n\\r\\n")
+    while client.recv(1000):
+        pass
+    os.wait()
+"""
+
+
+def test_a_connection_belongs_to_the_worker_that_spoke(tmp_path: Path) -> None:
+    result = record_command(tmp_path, *python(tmp_path, _PREFORK))
+    (seen,) = exchanges(result.session)
+    assert (seen.target, seen.body) == ("/forked", b"hi")
+    (connection,) = connections(result.session)
+    client, server = connection.client_process, connection.server_process
+    assert client is not None
+    assert server is not None
+    assert server.ppid == client.pid
+
+
+_SENDFILE = """
+    import os, socket, sys
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listener.getsockname())
+    server, _ = listener.accept()
+    client.sendall(b"head")
+    with open(sys.argv[1], "rb") as file:
+        client.sendfile(file)
+    client.close()
+    while server.recv(1 << 20):
+        pass
+"""
+
+
+def test_sendfile_is_an_exact_hole_on_one_side_and_bytes_on_the_other(tmp_path: Path) -> None:
+    content = tmp_path / "content"
+    content.write_bytes(os.urandom(50_000))
+    result = record_command(tmp_path, *python(tmp_path, _SENDFILE, content))
+    (connection,) = connections(result.session)
+    # The receiving end has every byte: it is the side that is shown.
+    assert connection.verdict is Verdict.COMPLETE
+    assert streams(result.session)[connection.number, Direction.C2S] == (
+        b"head" + content.read_bytes()
+    )
+    info = json.loads(run("info", "--json", "--side", "client", result.session))
+    (reason,) = info["connections"][0]["reasons"]
+    assert (reason["code"], reason["start"], reason["end"]) == ("no_buffer", 4, 50_004)
+
+
+def test_arguments_are_whole_however_many(tmp_path: Path) -> None:
+    words = [f"argument-{number}" for number in range(3000)]
+    result = record_command(tmp_path, "/bin/true", *words)
+    processes = open_analysis(result.session).tables.processes
+    (true,) = [process for process in processes if process.comm == "true"]
+    assert true.argv == ("/bin/true", *words)
+    assert not true.argv_truncated
+    assert true.exit_code == 0
+
+
+def test_a_process_is_named_inside_its_namespace_too(tmp_path: Path) -> None:
+    command = ["unshare", "--pid", "--fork", "/bin/sh", "-c", "/bin/true; exit 5"]
+    result = record_command(tmp_path, *command)
+    assert result.status == 5
+    shells = [p for p in open_analysis(result.session).tables.processes if p.comm == "sh"]
+    assert [shell.ns_pid for shell in shells] == [1]
+    assert shells[0].exit_code == 5
+    assert subprocess.run(["true"], check=True).returncode == 0
