@@ -30,6 +30,7 @@ from qtapture.session.frames import (
     pack_chunk,
     pack_header,
     pack_index,
+    pack_row,
 )
 
 __all__ = ["MOST_EVENT", "SessionWriter"]
@@ -39,9 +40,9 @@ _SEAL_NS = 250_000_000
 # Largest body of an event: three of them fit into a chunk.
 MOST_EVENT = 80 << 10
 _RECORD = struct.Struct("<IHH")  # struct perf_event_header
-# Index rows are kept until the end: 24 MiB for a terabyte. Beyond that the index is left out,
-# which costs readers nothing but a scan that they make anyway.
-_MOST_ROWS = 250_000
+# Rows of the index wait in memory until the end: 250,000 chunks of 32 bytes each. Past it the index
+# is left out, which costs readers nothing but the walk that they make anyway.
+_MOST_INDEX = 250_000 * 32
 
 
 class SessionWriter:
@@ -57,7 +58,7 @@ class SessionWriter:
         self._size = 0
         self._whole = 0
         self._sequence = 0
-        self._rows: list[IndexRow] | None = []
+        self._rows: bytearray | None = bytearray()
         self._begin(now_ns)
         frame = pack_header(self._header)
         self._chain = chain_of_header(frame)
@@ -196,18 +197,17 @@ class SessionWriter:
     def _note(self, kind: ChunkKind) -> None:
         if self._rows is None:
             return
-        if len(self._rows) >= _MOST_ROWS:
+        if len(self._rows) >= _MOST_INDEX:
             self._rows = None
             return
-        self._rows.append(
-            IndexRow(
-                offset=self._size,
-                sequence=self._sequence,
-                kind=kind,
-                first_ns=self._first_ns,
-                last_ns=self._last_ns,
-            )
+        row = IndexRow(
+            offset=self._size,
+            sequence=self._sequence,
+            kind=kind,
+            first_ns=self._first_ns,
+            last_ns=self._last_ns,
         )
+        self._rows += pack_row(row)
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
