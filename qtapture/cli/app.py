@@ -44,6 +44,9 @@ COMMANDS: dict[str, CommandRow] = {
     "verify": CommandRow(
         module="qtapture.cli.verify", summary="Say whether a session is as its writer left it."
     ),
+    "recover": CommandRow(
+        module="qtapture.cli.recover", summary="Make a whole session out of a damaged one."
+    ),
     "replay": CommandRow(module="qtapture.cli.replay", summary="Print what was said, in order."),
     "export": CommandRow(
         module="qtapture.cli.export", summary="Write a session in another format."

@@ -22,6 +22,7 @@ __all__ = [
     "MOST_CONTENT",
     "MOST_HEADER",
     "MOST_STORED",
+    "NOWHERE",
     "VERSION",
     "ChunkFrame",
     "ChunkKind",
@@ -47,6 +48,9 @@ HEADER_MAGIC = 0x184D2A5C
 CHUNK_MAGIC = 0x184D2A5D
 INDEX_MAGIC = 0x184D2A5E
 HOLE_MAGIC = 0x184D2A5F
+
+# In a hole: no chunk before it, or none known after it.
+NOWHERE = 0xFFFFFFFF
 
 # What a reader must be ready to hold; nothing is decompressed past it.
 MOST_CONTENT = 256 << 10
