@@ -40,6 +40,9 @@ class CommandRow:
 
 COMMANDS: dict[str, CommandRow] = {
     "record": CommandRow(module="qtapture.cli.record", summary="Record into a session file."),
+    "doctor": CommandRow(
+        module="qtapture.cli.doctor", summary="Say whether this host can record, and what it lacks."
+    ),
     "info": CommandRow(module="qtapture.cli.info", summary="Say what a session holds."),
     "verify": CommandRow(
         module="qtapture.cli.verify", summary="Say whether a session is as its writer left it."

@@ -1,0 +1,85 @@
+"""`qtapture doctor`: can this host record, and what will be seen of a process?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from qtapture.capture.checks import Check
+
+EXAMPLES = """
+sudo qtapture doctor
+sudo qtapture doctor --pid 4242
+sudo qtapture doctor --json | jq .checks
+"""
+_MISSING = 1
+_CANNOT = 3
+
+
+def command(
+    pid: Annotated[
+        int | None,
+        typer.Option("--pid", help="Say what will be seen of this process.", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Try everything that a recording needs, and say what to do about what fails.
+
+    Exit 0: all is there; 1: recording works, with something missing; 3: this host cannot record.
+    """
+    from qtapture.capture.checks import NEEDED_CAPABILITIES, iter_checks  # noqa: PLC0415
+
+    libraries = None if pid is None else _libraries(pid)
+    checks = list(iter_checks(Path.cwd()))
+    if json:
+        _print_json(checks, libraries, {n: why for n, (_, why) in NEEDED_CAPABILITIES.items()})
+    else:
+        _print(checks, libraries)
+    if any(check.needed and not check.good for check in checks):
+        return _CANNOT
+    return 0 if all(check.good for check in checks) else _MISSING
+
+
+def _libraries(pid: int) -> list[dict[str, Any]]:
+    """What a recording would find mapped by a process."""
+    from qtapture.capture.discovery import Discovery  # noqa: PLC0415
+    from qtapture.capture.mappings import iter_mappings, start_ticks  # noqa: PLC0415
+    from qtapture.errors import UsageError  # noqa: PLC0415
+
+    if not start_ticks(pid):
+        raise UsageError(f"no process {pid}")
+    discovery = Discovery()
+    found = {id(a): a for m in iter_mappings(pid) if (a := discovery.decide(m)) is not None}
+    rows = [attachment.described() for attachment in found.values() if attachment.tls]
+    discovery.close()
+    return rows
+
+
+def _print(checks: "list[Check]", libraries: list[dict[str, Any]] | None) -> None:
+    from qtapture.cli.text import printable  # noqa: PLC0415
+
+    for check in checks:
+        mark = "ok" if check.good else "NO" if check.needed else "--"
+        typer.echo(f"{mark:3} {check.name}: {printable(check.detail)}")
+        if not check.good and check.advice:
+            typer.echo(f"    {check.advice}")
+    for row in libraries or ():
+        can = "plaintext at " + ", ".join(row["functions"]) if row["functions"] else row["detail"]
+        typer.echo(f"sees {printable(row['path'])} {row['version']}: {printable(can)}")
+    if libraries is not None and not libraries:
+        typer.echo("sees no TLS library in that process: sockets only, or a library without names")
+
+
+def _print_json(
+    checks: "list[Check]", libraries: list[dict[str, Any]] | None, capabilities: dict[str, str]
+) -> None:
+    import json  # noqa: PLC0415
+    from dataclasses import asdict  # noqa: PLC0415
+
+    facts = {
+        "checks": [asdict(check) for check in checks],
+        "capabilities": capabilities,
+        "libraries": libraries,
+    }
+    typer.echo(json.dumps(facts, indent=2))
