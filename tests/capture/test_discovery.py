@@ -14,20 +14,15 @@ from qtapture.capture.discovery import Discovery
 from qtapture.capture.mappings import MappedFile
 
 PROGRAMS = {
-    name: number
-    for number, name in enumerate(
-        [
-            "on_ssl_return",
-            "on_ssl_free",
-            "on_ssl_handshake",
-            "on_ssl_read",
-            "on_ssl_write",
-            "on_ssl_read_ex",
-            "on_ssl_write_ex",
-            "on_bio_write",
-            "on_link_map",
-        ]
-    )
+    "on_ssl_return": 0,
+    "on_ssl_free": 1,
+    "on_ssl_handshake": 2,
+    "on_ssl_read": 3,
+    "on_ssl_write": 4,
+    "on_ssl_read_ex": 5,
+    "on_ssl_write_ex": 6,
+    "on_bio_write": 7,
+    "on_link_map": 8,
 }
 
 
