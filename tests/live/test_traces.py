@@ -1,11 +1,13 @@
 """What a recording leaves in the programs that it observed: nothing."""
 
 import ctypes
+import os
+import signal
 import subprocess
 import time
 from pathlib import Path
 
-from builders.recording import Recording, record_command, wait_until
+from builders.recording import Recording, record_command, run, wait_until
 
 INT3 = b"\xcc"  # what a uprobe puts in place of an instruction
 
@@ -89,3 +91,33 @@ def test_nothing_is_left_in_the_folder_for_headers(tmp_path: Path) -> None:
     subprocess.run(["true"], check=True)
     record_command(tmp_path, "/bin/true")
     assert set(Path("/tmp").glob("qtapture-headers-*")) <= before
+
+
+def child_that_runs(recorder: int, module: bytes) -> int:
+    """The helper of a recorder that runs a module of ours."""
+    children = Path(f"/proc/{recorder}/task/{recorder}/children").read_text().split()
+    return next(int(pid) for pid in children if module in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+def test_the_guardian_continues_whoever_the_attacher_leaves_standing(tmp_path: Path) -> None:
+    copy = tmp_path / "true"
+    copy.write_bytes(Path("/bin/true").read_bytes())  # a file that nobody has decided on
+    copy.chmod(0o755)
+    options = ("--", "/bin/sh", "-c", f"sleep 1; {copy} && touch {tmp_path}/up; exec sleep 30")
+    with Recording(tmp_path / "a.qtap", options) as recording:
+        attacher = child_that_runs(recording.process.pid, b"attacher_child")
+        os.kill(attacher, signal.SIGSTOP)
+        wait_until((tmp_path / "up").exists, "the guardian lets it go on")
+        os.kill(attacher, signal.SIGCONT)
+        recorded = recording.stop(signal.SIGTERM)
+    assert recorded.status == 128 + signal.SIGTERM
+    run("verify", recorded.session)
+
+
+def test_losing_the_attacher_ends_the_recording_with_a_word_and_a_status(tmp_path: Path) -> None:
+    with Recording(tmp_path / "a.qtap") as recording:
+        os.kill(child_that_runs(recording.process.pid, b"attacher_child"), signal.SIGKILL)
+        recorded = recording.end()
+    assert recorded.status == 1
+    assert "ended by probes lost" in recorded.stderr
+    run("verify", recorded.session)
