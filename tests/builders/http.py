@@ -1,183 +1,198 @@
-"""Readable builders of HTTP/1 and of the traffic that it comes in.
+"""HTTP/1 conversations by hand: what each end says, in which pieces, and what is missing.
 
-    talk = Talk()
-    talk.client(request("GET", "/a"))
-    talk.server(response(200, body=b"hi"))
-    exchanges = talk.end()
-
-Every piece is a segment with a record number and a time of its own, so that a test can say in
-which of them a message began and ended.
+said = [asks(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"), answers(b"HTTP/1.1 204 No\\r\\n\\r\\n")]
+[exchange] = exchanges(said)
+assert shown(exchange) == shown(exchanges(said, cut=bytewise)[0])
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from qtapture.events import (
-    Connection,
-    Direction,
-    Endpoint,
-    Exchange,
-    Gap,
-    Message,
-    Process,
-    ReasonCode,
-    Segment,
-    Side,
-)
+from builders.traffic import MS, START_NS, connection
+
+from qtapture.events import Connection, Direction, Exchange, Gap, Message, ReasonCode, Segment
 from qtapture.protocols.conversation import Conversation
 
-C2S, S2C = Direction.C2S, Direction.S2C
-STEP_NS = 1_000  # between one piece and the next
-PROCESS = Process(pid=7, start_ticks=1, entity_id="e7", comm="client")
-
-Pair = tuple[str, str]
+CRLF = b"\r\n"
 
 
-def head(start: str, headers: Sequence[Pair] = ()) -> bytes:
-    """A start line, header lines and the blank line."""
-    lines = [start, *(f"{name}: {value}" for name, value in headers), "", ""]
-    return "\r\n".join(lines).encode("latin-1")
+@dataclass(frozen=True)
+class Said:
+    """Bytes of one direction."""
+
+    direction: Direction
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Bytes that nobody saw. ``unknown``: nor how many."""
+
+    direction: Direction
+    length: int
+    unknown: bool = False
+
+
+Step = Said | Missing
+Cut = Callable[[bytes], Iterator[bytes]]
+
+
+def asks(data: bytes) -> Said:
+    return Said(Direction.C2S, data)
+
+
+def answers(data: bytes) -> Said:
+    return Said(Direction.S2C, data)
 
 
 def request(
     method: str = "GET",
     target: str = "/",
-    *headers: Pair,
-    body: bytes | None = None,
-    host: str | None = "example.com",
+    *lines: bytes,
+    body: bytes = b"",
+    host: bytes = b"example.com",
 ) -> bytes:
-    """A request; a body brings its Content-Length."""
-    hosts = [("Host", host)] if host is not None else []
-    return head(f"{method} {target} HTTP/1.1", [*hosts, *headers, *_length(body)]) + (body or b"")
+    """A request; a body brings its Content-Length unless lines say how it ends."""
+    start = f"{method} {target} HTTP/1.1".encode()
+    return head(start, b"Host: " + host, *_sized(lines, body)) + body
 
 
-def response(
-    status: int = 200, *headers: Pair, body: bytes | None = None, reason: str = "OK"
-) -> bytes:
-    """A response; a body brings its Content-Length."""
-    return head(f"HTTP/1.1 {status} {reason}", [*headers, *_length(body)]) + (body or b"")
+def response(status: int = 200, *lines: bytes, body: bytes | None = None) -> bytes:
+    """A response; the same. Without body (None) nothing says how it ends."""
+    start = f"HTTP/1.1 {status} Because".encode()
+    return head(start, *(lines if body is None else _sized(lines, body))) + (body or b"")
 
 
-def _length(body: bytes | None) -> list[Pair]:
-    return [] if body is None else [("Content-Length", str(len(body)))]
+def _sized(lines: Sequence[bytes], body: bytes) -> tuple[bytes, ...]:
+    names = {line.partition(b":")[0].strip().lower() for line in lines}
+    if names & {b"content-length", b"transfer-encoding"}:
+        return tuple(lines)
+    return (*lines, b"Content-Length: %d" % len(body))
 
 
-CHUNKED: Pair = ("Transfer-Encoding", "chunked")
+def head(*lines: bytes) -> bytes:
+    return CRLF.join([*lines, b"", b""])
 
 
-def chunked(*chunks: bytes, extension: str = "", trailers: Sequence[Pair] = ()) -> bytes:
-    """A body in chunks, the last one and the trailers included."""
-    sizes = (f"{len(chunk):x}{extension}\r\n".encode() + chunk + b"\r\n" for chunk in chunks)
-    lines = [*(f"{name}: {value}" for name, value in trailers), "", ""]
-    return b"".join(sizes) + b"0\r\n" + "\r\n".join(lines).encode()
+def chunked(*chunks: bytes, extension: bytes = b"", trailers: Sequence[bytes] = ()) -> bytes:
+    """Chunks of these contents, the last one and the trailers."""
+    parts = [b"%x%s\r\n%s\r\n" % (len(chunk), extension, chunk) for chunk in chunks]
+    return b"".join([*parts, b"0\r\n", *(line + CRLF for line in trailers), CRLF])
 
 
-def connection(*, older: bool = False, closed: bool = True) -> Connection:
-    """One connection to port 80 of a server."""
-    return Connection(
-        number=1,
-        client=Endpoint(ip="10.0.0.1", port=40000),
-        server=Endpoint(ip="10.0.0.2", port=80),
-        side=Side.CLIENT,
-        owner=PROCESS,
-        older=older,
-        closed_ns=1 if closed else None,
-    )
+def whole(data: bytes) -> Iterator[bytes]:
+    yield data
 
 
-@dataclass
-class Talk:
-    """Feeds one conversation, piece by piece, and keeps what it gave."""
-
-    connection: Connection = field(default_factory=connection)
-    exchanges: list[Exchange] = field(default_factory=list)
-    records: int = 0
-    plaintext: bool = False
-
-    def __post_init__(self) -> None:
-        self.conversation = Conversation(self.connection)
-        self.offsets = {C2S: 0, S2C: 0}
-
-    @property
-    def now_ns(self) -> int:
-        """The time of the last piece."""
-        return self.records * STEP_NS
-
-    def client(self, *pieces: bytes) -> "Talk":
-        """The client says pieces, a segment each."""
-        return self.say(C2S, pieces)
-
-    def server(self, *pieces: bytes) -> "Talk":
-        """The server says pieces, a segment each."""
-        return self.say(S2C, pieces)
-
-    def say(self, direction: Direction, pieces: Iterable[bytes]) -> "Talk":
-        for piece in pieces:
-            self.records += 1
-            segment = Segment(
-                connection=self.connection,
-                direction=direction,
-                offset=self.offsets[direction],
-                data=piece,
-                time_ns=self.now_ns,
-                process=PROCESS,
-                record=self.records,
-                plaintext=self.plaintext,
-            )
-            self.offsets[direction] += len(piece)
-            self.exchanges += self.conversation.feed(segment)
-        return self
-
-    def lose(self, direction: Direction, length: int | None) -> "Talk":
-        """Bytes of a direction are missing; None: nobody knows how many."""
-        gap = Gap(
-            connection=self.connection,
-            direction=direction,
-            offset=self.offsets[direction],
-            length=length,
-            reason=ReasonCode.LOST_SAMPLES,
-            time_ns=self.now_ns + STEP_NS // 2,
-        )
-        self.offsets[direction] += length or 0
-        self.exchanges += self.conversation.gap(gap)
-        return self
-
-    def end(self) -> list[Exchange]:
-        """The connection ends; all exchanges of the talk."""
-        self.exchanges += self.conversation.close(self.now_ns + 50 * STEP_NS)
-        return self.exchanges
+def bytewise(data: bytes) -> Iterator[bytes]:
+    for at in range(len(data)):
+        yield data[at : at + 1]
 
 
-def encoded(message: Message | None) -> bytes:
-    """The body as it travelled, without transfer coding."""
-    return b"" if message is None else b"".join(message.body.iter_encoded())
+def at_random(random) -> Cut:
+    """Pieces of 1 to 40 bytes, now and then of none."""
+
+    def cut(data: bytes) -> Iterator[bytes]:
+        at = 0
+        while at < len(data):
+            size = random.choice([0, 1, 2, 3, random.randrange(1, 40)])
+            yield data[at : at + size]
+            at += size
+
+    return cut
 
 
-def decoded(message: Message | None) -> bytes:
-    """The body without content codings."""
-    return b"" if message is None else b"".join(message.body.iter_decoded())
+def traffic(said: Sequence[Step], on: Connection, cut: Cut = whole) -> Iterator[Segment | Gap]:
+    """Segments and gaps: each step one millisecond after the last, whatever its pieces."""
+    offsets = dict.fromkeys(Direction, 0)
+    for number, step in enumerate(said, 1):
+        time_ns = START_NS + number * MS
+        place = {"connection": on, "direction": step.direction, "time_ns": time_ns}
+        if isinstance(step, Missing):
+            length = None if step.unknown else step.length
+            at = offsets[step.direction]
+            yield Gap(offset=at, length=length, reason=ReasonCode.LOST_SAMPLES, **place)
+            offsets[step.direction] += step.length
+            continue
+        for piece in cut(step.data):
+            at = offsets[step.direction]
+            offsets[step.direction] += len(piece)
+            yield Segment(offset=at, data=piece, process=on.owner, record=number, **place)
 
 
-def codes(message: Message | None) -> list[str]:
-    """Codes of a message's anomalies, in order."""
-    return [] if message is None else [anomaly.code for anomaly in message.anomalies]
+def exchanges(
+    said: Sequence[Step], *, cut: Cut = whole, on: Connection | None = None, plaintext: bool = False
+) -> list[Exchange]:
+    """What a conversation finds in it, its end included."""
+    on = on or connection()
+    conversation = Conversation(on)
+    found: list[Exchange] = []
+    for item in traffic(said, on, cut):
+        if isinstance(item, Segment):
+            found += conversation.feed(replace(item, plaintext=plaintext))
+        else:
+            found += conversation.gap(item)
+    return found + conversation.close(START_NS + 10**9)
 
 
-def content_of(message: Message | None) -> Any:
-    """All that must not depend on how the bytes were cut into pieces."""
+def encoded(message: Message) -> bytes:
+    return b"".join(message.body.iter_encoded())
+
+
+def decoded(message: Message) -> bytes:
+    return b"".join(message.body.iter_decoded())
+
+
+def codes(*messages: Message | None) -> list[str]:
+    """Codes of what was odd, in order."""
+    return [anomaly.code for message in messages if message for anomaly in message.anomalies]
+
+
+def shown_message(message: Message | None) -> object:
+    """All there is to a message, in a form that can be compared."""
     if message is None:
         return None
+    facts = {name: getattr(message, name) for name in Message.__slots__ if name != "body"}
+    facts["informational"] = [shown_message(each) for each in message.informational]
+    return facts | {"body": encoded(message), "decoded": decoded(message)}
+
+
+def shown(exchange: Exchange) -> object:
     return (
-        (message.offset, message.end, message.wire_size, message.headers_size),
-        (message.start_line, message.version, message.method, message.target),
-        (message.status, message.reason, message.headers, message.raw_headers, message.trailers),
-        (message.complete, message.incomplete_reason, message.anomalies),
-        tuple(content_of(early) for early in message.informational),
-        encoded(message),
+        exchange.index,
+        exchange.error,
+        exchange.first_on_connection,
+        exchange.process,
+        shown_message(exchange.request),
+        shown_message(exchange.response),
     )
 
 
-def contents(exchanges: Iterable[Exchange]) -> list[Any]:
-    """The same of exchanges."""
-    return [(e.index, e.error, content_of(e.request), content_of(e.response)) for e in exchanges]
+def check(found: Sequence[Exchange], said: Sequence[Step]) -> None:
+    """What holds of any exchanges, whatever was said."""
+    ends = dict.fromkeys(Direction, 0)
+    for step in said:
+        ends[step.direction] += len(step.data) if isinstance(step, Said) else step.length
+    assert [exchange.index for exchange in found] == list(range(1, len(found) + 1))
+    for exchange in found:
+        assert exchange.request or exchange.response
+        assert bool(exchange.error) == (exchange.response is None)
+        _check_message(exchange.request, ends[Direction.C2S])
+        _check_message(exchange.response, ends[Direction.S2C])
+
+
+def _check_message(message: Message | None, end: int) -> None:
+    if message is None:
+        return
+    assert 0 <= message.offset < message.end <= end
+    assert message.wire_size == message.end - message.offset
+    assert START_NS < message.first_ns <= message.last_ns
+    assert 0 < message.first_record <= message.last_record
+    assert message.complete == (not message.incomplete_reason)
+    assert message.version
+    assert bool(message.method) != bool(message.status)
+    assert message.body.encoded_size == len(encoded(message))
+    assert message.body.decoded_size == len(decoded(message))
+    for anomaly in message.anomalies:
+        assert 0 <= anomaly.offset <= end
+        assert anomaly.message == ("request" if message.method else "response")
