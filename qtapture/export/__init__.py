@@ -87,7 +87,6 @@ EXPORTS: dict[str, ExportKind] = {
         module="qtapture.export.timeline",
         suffix=".timeline.jsonl",
         summary="one JSON object a line for everything that happened, in order of time",
-        segments=False,
     ),
     "trace": ExportKind(
         module="qtapture.export.trace",

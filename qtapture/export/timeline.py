@@ -1,34 +1,18 @@
 """A timeline as JSON lines, for Timesketch, jq and people (formats/timeline.md)."""
 
-import re
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from qtapture.events import (
-    Closed,
-    Exchange,
-    Gap,
-    Loss,
-    Opened,
-    ProcessExited,
-    ProcessStarted,
-    Segment,
-    Tables,
-    Traffic,
-)
+from qtapture.events import Exchange, Tables, Traffic
 from qtapture.export import ExportOptions
+from qtapture.export.json_rows import json_line
 from qtapture.export.output import OutputFile
 from qtapture.export.spool import SortedSpool
 from qtapture.export.timeline_rows import RowMaker
+from qtapture.export.timeline_traffic import TrafficRows
 from qtapture.timebase import Clock
 
-__all__ = ["TimelineExport", "json_line", "open_export"]
-
-# JSON allows them unescaped, terminals act upon them, and some readers split lines at the last two:
-# DEL, C1 controls, U+2028 and U+2029, as UTF-8.
-_ESCAPED = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+__all__ = ["TimelineExport", "open_export"]
 
 
 def open_export(path: Path | None, clock: Clock, options: ExportOptions) -> "TimelineExport":
@@ -45,37 +29,27 @@ class TimelineExport:
 
     def __init__(self, output: OutputFile, clock: Clock) -> None:
         self._output = output
-        self._clock = clock
         self._spool = SortedSpool()
-        self._rows: RowMaker | None = None
+        self._rows = RowMaker(clock)
+        self._traffic = TrafficRows(self._rows)
 
     def begin(self, tables: Tables) -> None:
         """Learn what the session is."""
-        self._rows = RowMaker(tables, self._clock)
+        self._rows.begin(tables)
 
     def traffic(self, item: Traffic) -> None:
-        """A row for what is no payload."""
-        rows = self._made()
-        match item:
-            case Opened():
-                self._add(rows.opened(item))
-            case Closed():
-                self._add(rows.closed(item))
-            case ProcessStarted():
-                self._add(rows.started(item))
-            case ProcessExited():
-                self._add(rows.exited(item))
-            case Loss():
-                self._add(rows.loss(item))
-            case Segment() | Gap():
-                pass  # their connection's verdict and reasons tell of them
+        """Rows for what happened; of payload, only that it is there or missing."""
+        for row in self._traffic.iter_rows(item):
+            self._add(row)
 
     def exchange(self, exchange: Exchange) -> None:
         """A row for an exchange."""
-        self._add(self._made().exchange(exchange))
+        self._add(self._rows.exchange(exchange))
 
     def finish(self) -> None:
         """Write all rows in order of time."""
+        for row in self._traffic.iter_rest():
+            self._add(row)
         for pieces in self._spool.iter_lines():
             for piece in pieces:
                 self._output.stream.write(piece)
@@ -87,19 +61,5 @@ class TimelineExport:
         self._spool.close()
         self._output.abandon()
 
-    def _made(self) -> RowMaker:
-        if self._rows is None:  # `begin` comes first (qtapture.export.Export)
-            raise AssertionError
-        return self._rows
-
     def _add(self, row: dict[str, Any]) -> None:
         self._spool.add(int(row["t_ns"]), row.get("qt.rec", 0), json_line(row))
-
-
-def json_line(row: dict[str, Any]) -> bytes:
-    """One row, with its line end, and nothing in it that is taken for another."""
-    return _ESCAPED.sub(_escape, orjson.dumps(row)) + b"\n"
-
-
-def _escape(match: re.Match[bytes]) -> bytes:
-    return b"\\u%04x" % ord(match[0].decode("utf-8"))

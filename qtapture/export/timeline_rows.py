@@ -13,13 +13,15 @@ from qtapture.events import (
     Process,
     ProcessExited,
     ProcessStarted,
+    Segment,
     Tables,
 )
-from qtapture.export.attribution import reason_rows, text_of
+from qtapture.export.timeline_gaps import GapTotal
+from qtapture.export.timeline_keys import connection_keys, http_keys, process_keys
 from qtapture.export.urls import full_url
 from qtapture.timebase import Clock, iso_utc
 
-__all__ = ["RowMaker"]
+__all__ = ["RowMaker", "duration_of"]
 
 Row = dict[str, Any]
 _NS_PER_US = 1000
@@ -28,10 +30,14 @@ _NS_PER_US = 1000
 class RowMaker:
     """Makes rows of one session; a key without a value is left out."""
 
-    def __init__(self, tables: Tables, clock: Clock) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._session = self._host = ""
+
+    def begin(self, tables: Tables) -> None:
+        """Learn what every row says of the session."""
         self._session = tables.facts.get("uuid", "")
         self._host = tables.facts.get("host", "")
-        self._clock = clock
 
     def opened(self, item: Opened) -> Row:
         """A connection began, failed to, or was found."""
@@ -48,7 +54,7 @@ class RowMaker:
             kind="net",
             event=("network", action, None),
             process=connection.owner,
-            more=self._connection(connection) | {"error.code": connection.error},
+            more=connection_keys(connection) | {"error.code": connection.error},
         )
 
     def closed(self, item: Closed) -> Row:
@@ -67,10 +73,10 @@ class RowMaker:
             event=(
                 "network",
                 "connection-closed" if ended else "connection-open",
-                None if began is None else item.time_ns - began,
+                _since(began, item.time_ns),
             ),
             process=connection.owner,
-            more=self._connection(connection)
+            more=connection_keys(connection)
             | {"source.bytes": sent, "destination.bytes": received},
         )
 
@@ -79,8 +85,7 @@ class RowMaker:
         connection = exchange.connection
         request, response = exchange.request, exchange.response
         url = full_url(request, connection) if request else None
-        end = max(m.last_ns for m in (request, response) if m is not None)
-        duration = max(end - exchange.time_ns, 0)
+        duration = duration_of(exchange)
         return self._row(
             exchange.time_ns,
             message=_exchange_text(exchange, url, duration),
@@ -88,8 +93,8 @@ class RowMaker:
             kind="http",
             event=("web", "http-request" if request else "http-response", duration),
             process=exchange.process or connection.owner,
-            more=_http(request, response, url)
-            | self._connection(connection)
+            more=http_keys(request, response, url)
+            | connection_keys(connection)
             | {
                 "qt.exchange": exchange.number,
                 "qt.rec": request.first_record if request else _first_record(response),
@@ -99,6 +104,49 @@ class RowMaker:
                 )
                 or None,
             },
+        )
+
+    def plaintext(self, first: Segment) -> Row:
+        """What was under TLS can be seen from here on."""
+        connection = first.connection
+        return self._row(
+            first.time_ns,
+            message=f"{_who(first.process or connection.owner)} {_tls_text(connection)}"
+            f" plaintext from here on: {connection.network}",
+            desc="TLS plaintext first seen",
+            kind="tls",
+            event=("network", "tls-plaintext", None),
+            process=first.process or connection.owner,
+            more=connection_keys(connection) | {"qt.rec": first.record},
+        )
+
+    def unopened(self, item: Opened) -> Row:
+        """A connection under TLS that nothing opened."""
+        connection = item.connection
+        return self._row(
+            item.time_ns,
+            message=f"{_who(connection.owner)} {_tls_text(connection)}"
+            f" without plaintext: {connection.network}",
+            desc="TLS without plaintext",
+            kind="tls",
+            event=("network", "tls-opaque", None),
+            process=connection.owner,
+            more=connection_keys(connection),
+        )
+
+    def gaps(self, total: GapTotal) -> Row:
+        """All that is missing of one connection, at the first place."""
+        connection = total.connection
+        size = f"{total.bytes} B" if not total.unknown else f"{total.bytes} B and more"
+        return self._row(
+            total.first_ns,
+            message=f"{_who(connection.owner)} {size} missing in {total.count} gaps:"
+            f" {connection.network}",
+            desc="Bytes missing",
+            kind="loss",
+            event=("network", "bytes-missing", _since(total.first_ns, total.last_ns)),
+            process=connection.owner,
+            more=connection_keys(connection) | {"qt.gaps": total.rows()},
         )
 
     def started(self, item: ProcessStarted) -> Row:
@@ -118,13 +166,12 @@ class RowMaker:
         """A process ended."""
         process = item.process
         how = f"signal {process.exit_signal}" if process.exit_signal else process.exit_code
-        began = process.start_ns
         return self._row(
             item.time_ns,
-            message=f"{process.label} exit: {how}",
+            message=f"{process.label} exit: {'?' if how is None else how}",
             desc="Process exit",
             kind="proc",
-            event=("process", "exit", None if began is None else item.time_ns - began),
+            event=("process", "exit", _since(process.start_ns, item.time_ns)),
             process=process,
             more={
                 "process.exit_code": process.exit_code,
@@ -140,7 +187,7 @@ class RowMaker:
             message=f"{count} {item.kind} samples lost ({item.bytes} B)",
             desc="Capture loss",
             kind="loss",
-            event=("process", "capture-loss", item.time_ns - item.start_ns),
+            event=("host", "capture-loss", _since(item.start_ns, item.time_ns)),
             process=None,
             more={
                 "qt.loss": {
@@ -178,80 +225,11 @@ class RowMaker:
             "event.action": action,
             "event.duration": duration,
             "host.name": self._host or None,
-            **_process(process, "process"),
+            **process_keys(process),
             **(more or {}),
             "qt.session": self._session or None,
         }
         return {key: value for key, value in row.items() if value is not None}
-
-    def _connection(self, connection: Connection) -> Row:
-        client, server = connection.client, connection.server
-        tls = connection.tls
-        reasons = [reason["code"] for reason in reason_rows(connection.reasons)]
-        return {
-            "source.ip": client.ip if client else None,
-            "source.port": client.port if client else None,
-            "destination.ip": server.ip if server else None,
-            "destination.port": server.port if server else None,
-            "network.transport": connection.transport,
-            "network.direction": _direction(connection),
-            **_process(connection.client_process, "client.process"),
-            **_process(connection.server_process, "server.process"),
-            "tls.version": tls.version if tls else None,
-            "tls.cipher": tls.cipher if tls else None,
-            "tls.next_protocol": tls.alpn if tls else None,
-            "tls.client.server_name": tls.server_name if tls else None,
-            "qt.conn": connection.number,
-            "qt.verdict": connection.verdict.value,
-            "qt.reasons": sorted(set(reasons)) or None,
-            "qt.attribution": tls.joined_by or None if tls else None,
-        }
-
-
-def _process(process: Process | None, prefix: str) -> Row:
-    if process is None:
-        return {}
-    row: Row = {
-        f"{prefix}.pid": process.pid,
-        f"{prefix}.entity_id": process.entity_id,
-        f"{prefix}.name": process.comm,
-        f"{prefix}.executable": process.executable or None,
-    }
-    if prefix == "process":
-        row |= {
-            "process.command_line": " ".join(process.argv) or None,
-            "process.parent.pid": process.ppid or None,
-            "process.parent.entity_id": process.parent_entity_id,
-            "user.id": None if process.uid is None else str(process.uid),
-            "user.name": process.user,
-            "container.id": process.container,
-        }
-    return row
-
-
-def _http(request: Message | None, response: Message | None, url: str | None) -> Row:
-    known = request or response
-    return {
-        "http.request.method": request.method if request else None,
-        "url.full": url,
-        "url.domain": _domain(url),
-        "http.version": known.version.removeprefix("HTTP/") if known else None,
-        "http.response.status_code": response.status if response else None,
-        "http.request.body.bytes": request.body.encoded_size if request else None,
-        "http.response.body.bytes": response.body.encoded_size if response else None,
-        "http.response.mime_type": text_of(response.header("content-type") or b"") or None
-        if response
-        else None,
-        "network.protocol": "http",
-    }
-
-
-def _domain(url: str | None) -> str | None:
-    if url is None:
-        return None
-    authority = url.partition("://")[2].partition("/")[0]
-    host, colon, port = authority.rpartition(":")
-    return (host if colon and port.isdigit() else authority).strip("[]") or None
 
 
 def _exchange_text(exchange: Exchange, url: str | None, duration: int) -> str:
@@ -265,10 +243,20 @@ def _exchange_text(exchange: Exchange, url: str | None, duration: int) -> str:
     return f"{who} {asked} -> {answered} in {duration / 1e6:.1f} ms"
 
 
-def _direction(connection: Connection) -> str:
-    if connection.client_process is not None and connection.server_process is not None:
-        return "internal"
-    return "egress" if connection.side.value == "client" else "ingress"
+def duration_of(exchange: Exchange) -> int:
+    """From the first byte of an exchange to its last, in nanoseconds."""
+    ends = [m.last_ns for m in (exchange.request, exchange.response) if m is not None]
+    return max([end - exchange.time_ns for end in ends] + [0])
+
+
+def _since(began: int | None, time_ns: int) -> int | None:
+    return None if began is None else max(time_ns - began, 0)
+
+
+def _tls_text(connection: Connection) -> str:
+    tls = connection.tls
+    said = (tls.version, tls.server_name and f"to {tls.server_name}") if tls else ()
+    return " ".join(["TLS" if not (tls and tls.version) else "", *filter(None, said)]).strip()
 
 
 def _is_complete(request: Message | None, response: Message | None) -> bool:

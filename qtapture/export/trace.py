@@ -59,7 +59,8 @@ class TraceExport:
 
     def begin(self, tables: Tables) -> None:
         """Write facts of the session, and names of processes."""
-        self._rows = RowMaker(tables, self._clock)
+        self._rows = RowMaker(self._clock)
+        self._rows.begin(tables)
         self._start_ns = tables.start_ns
         other = {**tables.facts, "t0_ns": str(self._clock.realtime_ns(tables.start_ns))}
         self._output.stream.write(

@@ -17,6 +17,7 @@ from builders.traffic import (
     exited,
     feed,
     merge,
+    partial,
     process,
     request,
     response,
@@ -25,11 +26,14 @@ from builders.traffic import (
     tls_connection,
 )
 
-from qtapture.events import Loss
+from qtapture.events import Direction, Library, Loss, Reason, ReasonCode, TlsFacts, Verdict
 from qtapture.export import EXPORTS, ExportOptions
-from qtapture.export.timeline import json_line
+from qtapture.export.json_rows import json_line
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "formats" / "timeline.schema.json").read_text())
+
+
+C2S, S2C = Direction.C2S, Direction.S2C
 
 
 def written(folder: Path, items=(), exchanges=(), survey=None) -> list[dict]:
@@ -114,6 +118,68 @@ def test_a_loss_says_how_much_of_what(tmp_path):
     (row,) = written(tmp_path, [loss])
     assert row["qt.loss"] == {"kind": "tls", "samples": 3, "skipped": 0, "bytes": 900}
     assert row["timestamp_desc"] == "Capture loss"
+
+
+def test_gaps_are_one_row_for_a_connection_summed_by_direction_and_reason(tmp_path):
+    talk = Talk(partial(connection(), Reason(code=ReasonCode.LOST_SAMPLES))).open()
+    talk.gap(C2S, 5).server(b"x").gap(S2C, 10).gap(S2C, 20).gap(S2C, None)
+    talk.gap(S2C, 7, ReasonCode.NO_BUFFER).close()
+    rows = written(tmp_path, talk.items, survey=tables(talk.connection))
+    (row,) = (row for row in rows if row["event.action"] == "bytes-missing")
+    assert row["qt.gaps"] == [
+        {"direction": "c2s", "reason": "lost_samples", "gaps": 1, "bytes": 5, "unknown": 0},
+        {"direction": "s2c", "reason": "lost_samples", "gaps": 3, "bytes": 30, "unknown": 1},
+        {"direction": "s2c", "reason": "no_buffer", "gaps": 1, "bytes": 7, "unknown": 0},
+    ]
+    assert "42 B and more missing in 5 gaps" in row["message"]
+    assert row["event.duration"] == 5 * MS
+    assert row["qt.verdict"] == "partial"
+    assert row["qt.reasons"] == ["lost_samples"]
+    assert [r["event.action"] for r in rows].index("bytes-missing") == 1
+
+
+def test_gaps_of_a_connection_that_nobody_closed_are_told_too(tmp_path):
+    talks = [Talk(connection(number)).open().gap(S2C, number) for number in (2, 1)]
+    rows = written(tmp_path, merge(*talks), survey=tables(*(t.connection for t in talks)))
+    missing = [row for row in rows if row["event.action"] == "bytes-missing"]
+    assert [(row["qt.conn"], row["qt.gaps"][0]["bytes"]) for row in missing] == [(1, 1), (2, 2)]
+
+
+def test_the_first_plaintext_of_a_connection_tells_of_its_tls(tmp_path):
+    library = Library(number=1, path="/usr/lib/libssl.so.3", version="OpenSSL 3.0.11")
+    tls = TlsFacts(
+        library=library, joined_by="nested", version="TLS 1.3", cipher="TLS_AES_128_GCM_SHA256",
+        alpn="http/1.1", server_name="example.com",
+    )  # fmt: skip
+    talk = Talk(tls_connection(tls=tls), first_record=7).open().client(b"a").server(b"b").close()
+    rows = written(tmp_path, talk.items, survey=tables(talk.connection))
+    (row,) = (row for row in rows if row["data_type"] == "qtapture:tls")
+    assert row["timestamp_desc"] == "TLS plaintext first seen"
+    assert row["message"].startswith("curl[4242] TLS 1.3 to example.com plaintext from here on")
+    assert row["tls.version"] == "TLS 1.3"
+    assert row["tls.cipher"] == "TLS_AES_128_GCM_SHA256"
+    assert row["tls.next_protocol"] == "http/1.1"
+    assert row["tls.client.server_name"] == "example.com"
+    assert row["qt.library"] == "/usr/lib/libssl.so.3 OpenSSL 3.0.11"
+    assert row["qt.attribution"] == "nested"
+    assert row["qt.rec"] == 7
+
+
+def test_tls_that_nothing_opened_is_a_row_with_its_reasons(tmp_path):
+    reason = Reason(code=ReasonCode.NO_PROBE, detail="rustls")
+    where = tls_connection(verdict=Verdict.OPAQUE, reasons=(reason, reason))
+    talk = Talk(where, plaintext=False).open().client(b"\x16\x03\x01").close()
+    rows = written(tmp_path, talk.items, survey=tables(where))
+    (row,) = (row for row in rows if row["data_type"] == "qtapture:tls")
+    assert row["timestamp_desc"] == "TLS without plaintext"
+    assert row["qt.verdict"] == "opaque"
+    assert row["qt.reasons"] == ["no_probe"]
+
+
+def test_plain_connections_have_no_row_of_tls(tmp_path):
+    talk = Talk(connection(), plaintext=False).open().client(b"GET / HTTP/1.1\r\n\r\n").close()
+    rows = written(tmp_path, talk.items, survey=tables(talk.connection))
+    assert [row["data_type"] for row in rows] == ["qtapture:net"] * 2
 
 
 def test_both_ends_on_one_host_are_named(tmp_path):
