@@ -81,7 +81,7 @@ class StoredBody:
         if not self._codings or self.undecodable:
             yield from self.iter_encoded()
         else:
-            yield from decode(self._codings, self._iter_before_hole(), Decoding())
+            yield from decode(self._codings, self._iter_before_hole(), self._size, Decoding())
 
     def close(self) -> None:
         """Give the storage back."""
@@ -102,7 +102,8 @@ class StoredBody:
         """Decode once to learn how it ends; the bytes are not kept."""
         if self._decoding is None:
             decoding = Decoding()
-            for piece in decode(self._codings, self._iter_before_hole(), decoding):
+            pieces = self._iter_before_hole()
+            for piece in decode(self._codings, pieces, self._size, decoding):
                 decoding.size += len(piece)
             if decoding.undecodable:
                 decoding.size = self._size

@@ -7,7 +7,7 @@ them.
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["Decoding", "codings_of", "decode"]
 
@@ -18,7 +18,7 @@ _MOST_DECODED = 256 << 20
 _FREE = 1 << 20
 _MOST_RATIO = 1000
 _PIECE = 64 << 10
-# Of brotli's input, to go over it again where it is damaged: most bodies are smaller.
+# Of the input, to go over it again where it is damaged or cut: most bodies are smaller.
 _MOST_KEPT = 256 << 10
 # RFC 9110 8.4.1: names that mean the same.
 _ALIASES = {"x-gzip": "gzip", "x-compress": "compress", "zlib": "deflate"}
@@ -51,7 +51,7 @@ def codings_of(values: list[bytes]) -> tuple[str, ...]:
 
 
 def decode(
-    codings: tuple[str, ...], pieces: Iterable[bytes], decoding: Decoding
+    codings: tuple[str, ...], pieces: Iterable[bytes], encoded_size: int, decoding: Decoding
 ) -> Iterator[bytes]:
     """Take codings off; ``decoding`` tells how it went when this has ended.
 
@@ -64,19 +64,15 @@ def decode(
             f"unknown coding {unknown[0][:40]}" if unknown else "too many codings"
         )
         return
-    budget = _Budget()
-    stream: Iterable[bytes] = budget.count_in(pieces)
+    most = min(_MOST_DECODED, max(_FREE, encoded_size * _MOST_RATIO))
+    stream = pieces
     for name in codings:
-        stream = _DECODERS[name](stream)
-    given = 0
+        # Each coding has its limit: what is between two of them can be the bomb.
+        stream = _limited(_DECODERS[name](stream), most, decoding)
+    given = False
     try:
         for piece in stream:
-            room = budget.room(given)
-            if len(piece) > room:
-                decoding.limited = True
-                yield piece[:room]
-                return
-            given += len(piece)
+            given = True
             yield piece
     except _Broken as error:
         if not given:
@@ -84,20 +80,14 @@ def decode(
         # Else what came is shown; the message says that it is not whole.
 
 
-class _Budget:
-    """How much may come out for what went in."""
-
-    def __init__(self) -> None:
-        self._taken = 0
-
-    def count_in(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        for piece in pieces:
-            self._taken += len(piece)
-            yield piece
-
-    def room(self, given: int) -> int:
-        most = min(_MOST_DECODED, max(_FREE, self._taken * _MOST_RATIO))
-        return max(most - given, 0)
+def _limited(pieces: Iterator[bytes], most: int, decoding: Decoding) -> Iterator[bytes]:
+    for piece in pieces:
+        if len(piece) > most:
+            decoding.limited = True
+            yield piece[:most]
+            return
+        most -= len(piece)
+        yield piece
 
 
 class _Zlib:
@@ -112,6 +102,8 @@ class _Zlib:
     def iter_decoded(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in pieces:
             yield from self._feed(piece)
+        if self._object is not None:
+            raise _Broken(f"{self._name}: cut before anything could be decoded")
 
     def _feed(self, data: bytes) -> Iterator[bytes]:
         while data:
@@ -188,6 +180,7 @@ class _Brotli:
                 piece = decompressor.process(b"", output_buffer_limit=_PIECE)
             if decompressor.is_finished():
                 return
+        raise _Broken("br: cut before anything could be decoded")
 
     def _iter_again(self, given: int) -> Iterator[bytes]:
         """Byte by byte up to the one that fails, without what was given already."""
@@ -209,9 +202,13 @@ class _Pull:
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = (piece for piece in pieces if piece)
+        self.beginning = bytearray()  # as much as a block's output can wait for
 
     def read(self, _size: int) -> bytes:
-        return next(self._pieces, b"")
+        piece = next(self._pieces, b"")
+        if len(self.beginning) <= _MOST_KEPT:
+            self.beginning += piece
+        return piece
 
 
 def _zstd(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -219,13 +216,24 @@ def _zstd(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
     # RFC 9659: a window of 8 MiB is the most that a zstd content coding may use.
     decompressor = zstandard.ZstdDecompressor(max_window_size=8 << 20)
-    source: Any = _Pull(pieces)
-    reader = decompressor.stream_reader(source, read_across_frames=True)
+    source = _Pull(pieces)
+    reader = decompressor.stream_reader(cast("Any", source), read_across_frames=True)
+    given = False
     try:
         while piece := reader.read1(_PIECE):
+            given = True
             yield piece
+        if not given:
+            _check_empty(decompressor.decompressobj(), bytes(source.beginning))
     except zstandard.ZstdError:
         raise _Broken("zstd: not zstd, or damaged") from None
+
+
+def _check_empty(frame: Any, data: bytes) -> None:  # noqa: ANN401 - zstandard's, loaded late
+    """A reader does not tell a frame of nothing from one that was cut before its first block."""
+    frame.decompress(data)
+    if data and not frame.eof:
+        raise _Broken("zstd: cut before anything could be decoded")
 
 
 _DECODERS: dict[str, _Decoder] = {

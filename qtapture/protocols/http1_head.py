@@ -21,11 +21,11 @@ __all__ = [
     "parse_lines",
 ]
 
-# RFC 9110 5.6.2 token. The version makes it a request of HTTP/1 rather than any other line.
-_REQUEST_LINE = re.compile(
-    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64})([ \t]+)(\S.*?)([ \t]+)(HTTP/[0-9]\.[0-9])([ \t\r]*)",
-    re.DOTALL,
-)
+# RFC 9110 5.6.2 token. The version makes it a request of HTTP/1 rather than any other line: it is
+# looked for from the end, for a pattern of the whole line would try each blank of a long run.
+_ASKED = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64})([ \t]++)(\S.*+)", re.DOTALL)
+_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
+_VERSION_SIZE = len(b"HTTP/1.1")
 _STATUS_LINE = re.compile(rb"(HTTP/[0-9]\.[0-9])([ \t]+)([0-9]{3})(?:[ \t](.*))?", re.DOTALL)
 _REQUEST_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}(?:[ \t].*)?", re.DOTALL)
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -76,8 +76,9 @@ class Head:
 
 def is_start_line(line: bytes, *, request: bool) -> bool:
     """Whether a line (its end included) begins a message."""
-    pattern = _REQUEST_LINE if request else _STATUS_LINE
-    return pattern.fullmatch(_line_of(line)) is not None
+    if request:
+        return _split_request_line(_line_of(line)) is not None
+    return _STATUS_LINE.fullmatch(_line_of(line)) is not None
 
 
 def may_begin(line: bytes, *, request: bool) -> bool:
@@ -203,16 +204,31 @@ def _fold(found: list[tuple[bytes, list[bytes]]], line: bytes) -> None:
         found.append((text, []))
 
 
+def _split_request_line(line: bytes) -> tuple[bytes, bytes, bytes, bool] | None:
+    """Method, target, version, and whether anything but single spaces is between them."""
+    text = line.rstrip(b" \t\r")
+    version = text[-_VERSION_SIZE:]
+    if _VERSION.fullmatch(version) is None:
+        return None
+    before = text[:-_VERSION_SIZE]
+    asked = before.rstrip(_BLANKS)
+    match = _ASKED.fullmatch(asked)
+    if match is None or len(asked) == len(before):
+        return None
+    method, blanks, target = match.groups()
+    single = blanks == b" " and before[len(asked) :] == b" " and text == line
+    return method, target, version, not single or _BLANK.search(target) is not None
+
+
 def _request_line(head: Head) -> None:
-    match = _REQUEST_LINE.fullmatch(head.start_line)
-    if match is None:
+    parts = _split_request_line(head.start_line)
+    if parts is None:
         head.note(AnomalyCode.BAD_START_LINE)
         return
-    head.method = match[1].decode("ascii")
-    head.target = match[3]
-    head.version = match[5].decode("ascii")
-    odd = match[2] != b" " or match[4] != b" " or match[6] or _BLANK.search(head.target)
-    _check_start_line(head, odd=bool(odd))
+    method, head.target, version, odd = parts
+    head.method = method.decode("ascii")
+    head.version = version.decode("ascii")
+    _check_start_line(head, odd=odd)
 
 
 def _status_line(head: Head) -> None:

@@ -140,3 +140,12 @@ def steps_of(said):
 def test_work_grows_with_the_number_of_bytes(make):
     small, large = steps_of(make(100)), steps_of(make(400))
     assert large < 5 * small
+
+
+@pytest.mark.parametrize("line", [b"GET a%sx", b"GET / HTTP/1.1%sx", b"GET%sx", b"%sx"])
+def test_long_runs_of_blanks_cost_no_more_than_their_length(line):
+    # Patterns that try each blank would need minutes for these.
+    said = [asks((line % (b" " * 60_000) + b"\r\n") * 16)]
+    conversation = Conversation(connection())
+    for segment in traffic([asks(request()), *said], connection()):
+        assert conversation.feed(segment) == []

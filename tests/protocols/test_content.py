@@ -101,8 +101,12 @@ def test_every_truncation_decodes_what_came(coding):
     whole = CODERS[coding](plain)
     for length in range(1, len(whole)):
         stored = body(whole[:length], coding)
-        assert plain.startswith(decoded(stored))
-        assert stored.decoded_size == len(decoded(stored))
+        assert stored.decoded_size == len(decoded(stored)) > 0
+        if stored.undecodable:
+            assert "cut before anything" in stored.undecodable
+            assert decoded(stored) == whole[:length]
+        else:
+            assert plain.startswith(decoded(stored))
     half = body(CODERS[coding](PLAIN)[:-20], coding)
     assert coding == "zstd" or half.decoded_size > len(PLAIN) // 2
 
@@ -126,6 +130,15 @@ def test_what_cannot_be_decoded_is_shown_encoded_with_the_reason(coding):
 def test_too_many_codings_are_not_followed():
     stored = body(b"x", ", ".join(["gzip"] * 400))
     assert stored.undecodable == "too many codings"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_nothing_that_was_coded_is_told_from_what_was_cut(coding):
+    whole = CODERS[coding](b"")
+    stored = body(whole, coding)
+    assert (stored.undecodable, stored.decoded_size, stored.codings) == (None, 0, (coding,))
+    if len(whole) > 1:
+        assert body(whole[:1], coding).undecodable
 
 
 def test_an_empty_body_is_not_undecodable():
@@ -160,6 +173,33 @@ def test_bombs_stop_at_their_ratio(coding):
     assert encoded(stored) == packed
 
 
+def runs_of_zstd(size):
+    """A frame as no compressor makes it: 4 bytes for each 128 KiB (RFC 8878 3.1.1.2.2)."""
+    block_size, run_length = 128 << 10, 1
+    block = (block_size << 3 | run_length << 1).to_bytes(3, "little") + b"x"
+    return b"\x28\xb5\x2f\xfd" + b"\x00\x68" + block * (size // block_size)
+
+
+def test_a_mebibyte_of_zstd_that_stands_for_gibibytes_takes_little_memory():
+    frame = runs_of_zstd(32 << 30)
+    assert len(frame) < 2 << 20
+    stored = body(frame, "zstd")
+    tracemalloc.start()
+    assert sum(map(len, stored.iter_decoded())) == 256 << 20
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
+    assert stored.decode_limited
+
+
+def test_what_swells_between_two_codings_stops_too():
+    # To the inmost coding all of it is padding: nothing of it ever comes out.
+    swollen = zipped(zipped(zipped(b"") + bytes(64 << 20)))
+    stored = body(swollen, "gzip", "gzip", "gzip")
+    assert stored.decode_limited
+    assert decoded(stored) == b""
+
+
 def test_honest_bodies_of_less_than_a_mebibyte_are_never_limited():
     stored = body(zstd(bytes(1 << 20)), "zstd")
     assert not stored.decode_limited
@@ -171,7 +211,7 @@ def test_decoding_costs_no_memory_for_what_it_gives(coding):
     packed = bomb(coding, 128 << 20)
     given = 0
     tracemalloc.start()
-    for piece in decode((coding,), [packed], Decoding()):
+    for piece in decode((coding,), [packed], len(packed), Decoding()):
         assert len(piece) <= 1 << 17
         given += len(piece)
     _, peak = tracemalloc.get_traced_memory()
