@@ -44,6 +44,18 @@ static inline int parent_watches(u64 task)
 	return watchers_get(&name) != 0 || member_of(pid) & QT_MEMBER_WATCHES;
 }
 
+/* A shell that could not be stopped may watch its children too: it is taken for one that does
+ * until the attacher has looked. */
+static inline void suspect_shell(u32 pid)
+{
+	struct qt_name name = {};
+	u32 member = member_of(pid) | QT_MEMBER_WATCHES;
+
+	bpf_get_current_comm(&name, sizeof(name));
+	if (shells_get(&name))
+		members_set(&pid, &member);
+}
+
 static inline void stop_for_attacher(void *ctx, u32 why)
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
@@ -56,6 +68,8 @@ static inline void stop_for_attacher(void *ctx, u32 why)
 	s.why = why;
 	if (parent_watches(bpf_get_current_task())) {
 		s.why |= QT_STEER_RUNNING;
+		if (why == QT_STEER_EXEC)
+			suspect_shell(pid);
 		steer_out(ctx, &s, sizeof(s));
 		return;
 	}

@@ -146,12 +146,19 @@ class _Attacher:
 
     def _release(self, pid: int, why: int) -> None:
         attachments = self._decide_all(pid)
-        if why & _AT_EXEC and watches_children(pid):
-            add_member(self._maps, pid, Member.IN | Member.COMMAND | Member.WATCHES)
+        if why & _AT_EXEC:
+            self._judge_shell(pid, suspected=bool(why & _RUNNING))
         if not why & _RUNNING:
             self._continue(pid)
         self._tell_libraries()
         self._tell_mapped(pid, attachments, late=bool(why & _RUNNING))
+
+    def _judge_shell(self, pid: int, *, suspected: bool) -> None:
+        """Say whether a process watches its children; ``suspected``: the probe said so already."""
+        watches = watches_children(pid)
+        if watches or suspected:
+            known = Member.IN | Member.COMMAND
+            add_member(self._maps, pid, known | Member.WATCHES if watches else known)
 
     def _continue(self, pid: int) -> None:
         self._maps["stopped"].discard(struct.pack("<I", pid))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 
 from qtapture.capture.bpf import Map
+from qtapture.capture.job_control import SHELLS
 from qtapture.errors import UsageError
 
 __all__ = [
@@ -80,6 +81,7 @@ _SIZES: dict[str, tuple[int, int, bool]] = {
     "ports": (4, 4, False),
     "decided": (16, 4, False),
     "watchers": (16, 4, False),
+    "shells": (16, 4, False),
     "stopped": (4, 8, False),
     "sock_more": (4, 4, False),
     "tls_more": (4, 4, False),
@@ -108,17 +110,19 @@ def write_scope(maps: Maps, scope: Scope, *, stop: bool) -> None:
         UsageError: more names than a map holds.
     """
     one = _U32.pack(1)
+    rows = (
+        ("users", [_U32.pack(uid) for uid in scope.uids]),
+        ("comms", [_name(comm) for comm in scope.comms]),
+        ("ports", [_U32.pack(port) for port in scope.ports]),
+        ("watchers", [_name(name) for name in JOB_CONTROL]),
+        ("shells", [_name(name) for name in SHELLS]),
+    )
     try:
         for pid in scope.pids:
             add_member(maps, pid, Member.IN)
-        for uid in scope.uids:
-            maps["users"].set(_U32.pack(uid), one)
-        for comm in scope.comms:
-            maps["comms"].set(_name(comm), one)
-        for port in scope.ports:
-            maps["ports"].set(_U32.pack(port), one)
-        for name in JOB_CONTROL:
-            maps["watchers"].set(_name(name), one)
+        for name, keys in rows:
+            for key in keys:
+                maps[name].set(key, one)
     except OSError as error:
         if error.errno != errno.E2BIG:
             raise
