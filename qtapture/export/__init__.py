@@ -92,7 +92,6 @@ EXPORTS: dict[str, ExportKind] = {
         module="qtapture.export.trace",
         suffix=".trace.json",
         summary="trace events for Perfetto and performance panels",
-        segments=False,
     ),
     "streams": ExportKind(
         module="qtapture.export.streams",

@@ -39,8 +39,8 @@ class TimelineExport:
 
     def traffic(self, item: Traffic) -> None:
         """Rows for what happened; of payload, only that it is there or missing."""
-        for row in self._traffic.iter_rows(item):
-            self._add(row)
+        for timed in self._traffic.iter_rows(item):
+            self._add(timed.row)
 
     def exchange(self, exchange: Exchange) -> None:
         """A row for an exchange."""
@@ -48,8 +48,8 @@ class TimelineExport:
 
     def finish(self) -> None:
         """Write all rows in order of time."""
-        for row in self._traffic.iter_rest():
-            self._add(row)
+        for timed in self._traffic.iter_rest():
+            self._add(timed.row)
         for pieces in self._spool.iter_lines():
             for piece in pieces:
                 self._output.stream.write(piece)

@@ -1,10 +1,12 @@
 """Rows of a timeline as traffic brings them: none, one or several for each item."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from qtapture.events import (
     Closed,
+    Connection,
     Gap,
     Loss,
     Opened,
@@ -14,12 +16,19 @@ from qtapture.events import (
     Traffic,
     Verdict,
 )
-from qtapture.export.timeline_gaps import GapBook
+from qtapture.export.timeline_gaps import GapBook, GapTotal
 from qtapture.export.timeline_rows import RowMaker
 
-__all__ = ["TrafficRows"]
+__all__ = ["TimedRow", "TrafficRows"]
 
-Row = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class TimedRow:
+    """A row, the boot time at which it stands, and the connection that it is about."""
+
+    time_ns: int
+    row: dict[str, Any]
+    connection: Connection | None = None
 
 
 class TrafficRows:
@@ -30,7 +39,7 @@ class TrafficRows:
         self._opened_up: set[int] = set()  # connections under TLS with plaintext so far
         self._gaps = GapBook()
 
-    def iter_rows(self, item: Traffic) -> Iterator[Row]:
+    def iter_rows(self, item: Traffic) -> Iterator[TimedRow]:
         """The rows that an item gives."""
         match item:
             case Segment():
@@ -42,31 +51,36 @@ class TrafficRows:
             case Closed():
                 yield from self._closed(item)
             case ProcessStarted():
-                yield self._rows.started(item)
+                yield TimedRow(item.time_ns, self._rows.started(item))
             case ProcessExited():
-                yield self._rows.exited(item)
+                yield TimedRow(item.time_ns, self._rows.exited(item))
             case Loss():
-                yield self._rows.loss(item)
+                yield TimedRow(item.time_ns, self._rows.loss(item))
 
-    def iter_rest(self) -> Iterator[Row]:
+    def iter_rest(self) -> Iterator[TimedRow]:
         """What is told at the end: gaps of connections whose own end was not."""
         for total in self._gaps.iter_rest():
-            yield self._rows.gaps(total)
+            yield self._missing(total)
 
-    def _opened(self, item: Opened) -> Iterator[Row]:
-        yield self._rows.opened(item)
-        if item.connection.encrypted and item.connection.verdict is Verdict.OPAQUE:
-            yield self._rows.unopened(item)
+    def _opened(self, item: Opened) -> Iterator[TimedRow]:
+        connection = item.connection
+        yield TimedRow(item.time_ns, self._rows.opened(item), connection)
+        if connection.encrypted and connection.verdict is Verdict.OPAQUE:
+            yield TimedRow(item.time_ns, self._rows.unopened(item), connection)
 
-    def _segment(self, segment: Segment) -> Iterator[Row]:
+    def _segment(self, segment: Segment) -> Iterator[TimedRow]:
         number = segment.connection.number
         if segment.plaintext and number not in self._opened_up:
             self._opened_up.add(number)
-            yield self._rows.plaintext(segment)
+            row = self._rows.plaintext(segment)
+            yield TimedRow(segment.time_ns, row, segment.connection)
 
-    def _closed(self, item: Closed) -> Iterator[Row]:
+    def _closed(self, item: Closed) -> Iterator[TimedRow]:
         self._opened_up.discard(item.connection.number)
         total = self._gaps.maybe_take(item.connection.number)
         if total is not None:
-            yield self._rows.gaps(total)
-        yield self._rows.closed(item)
+            yield self._missing(total)
+        yield TimedRow(item.time_ns, self._rows.closed(item), item.connection)
+
+    def _missing(self, total: GapTotal) -> TimedRow:
+        return TimedRow(total.first_ns, self._rows.gaps(total), total.connection)
