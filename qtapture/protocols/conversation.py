@@ -41,6 +41,7 @@ class Conversation:
         self._index = 0
         self._out: list[Exchange] = []
         self._heads = 0  # bytes of the heads of requests and informational responses that wait
+        self._owed = 0  # responses to come of requests that were given up
         self._losses = False  # responses are missing: order alone does not pair any more
         self._plaintext: bool | None = None
         self._parsers = self._new_parsers(lost=connection.older)
@@ -106,6 +107,7 @@ class Conversation:
     def _give_oldest_unanswered(self) -> None:
         oldest = next(w for w in self._waiting if w.response is None)
         self._waiting.remove(oldest)
+        self._owed += 1
         self._give(oldest, "too_many_waiting")
 
     def _response_began(self, draft: Draft) -> Framing | None:
@@ -116,9 +118,13 @@ class Conversation:
                 self._keep_informational(waiting, draft)
             return Framing.NONE
         waiting.response = draft
-        if status == _SWITCHING or (waiting.method == "CONNECT" and status in _SUCCESS):
+        if status == _SWITCHING:
             self._parsers[Direction.C2S].close_as_tunnel()
             return None
+        if waiting.method == "CONNECT" and status in _SUCCESS:
+            for parser in self._parsers:  # RFC 9110 9.3.6: a tunnel, to whatever it is
+                parser.begin_anew()
+            return Framing.NONE
         if status in _NO_CONTENT or status in _CONTINUES or waiting.method == "HEAD":
             return Framing.NONE
         return draft.head.framing
@@ -134,11 +140,17 @@ class Conversation:
             while len(self._waiting) > 1 and _began_before(self._waiting[1], draft):
                 self._give(self._waiting.popleft(), "response_lost")
             self._losses = False
-        waiting = next((w for w in self._waiting if w.response is None), None)
-        if waiting is None:
-            waiting = _Waiting(request=None)
-            self._waiting.append(waiting)
-        return waiting
+            self._owed = 0
+        place = next((i for i, w in enumerate(self._waiting) if w.response is None), None)
+        if place is None:
+            place = len(self._waiting)
+            self._waiting.append(_Waiting(request=None))
+        elif self._owed and self._waiting[place].request is not None:
+            self._waiting.insert(place, _Waiting(request=None))
+        else:
+            return self._waiting[place]
+        self._owed = max(self._owed - 1, 0)
+        return self._waiting[place]
 
     # ------------------------------------------------------------------ ends
 

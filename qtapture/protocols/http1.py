@@ -30,7 +30,7 @@ _MOST_LINE = 64 << 10  # start lines: browsers and servers stop at half of it
 _TELLING = 80  # bytes of a line that show whether a method or a version can stand there
 _LINE_END = re.compile(rb"\n")
 _HEAD_END = re.compile(rb"\n\r?\n")
-_CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?", re.DOTALL)
+_CHUNK_SIZE = re.compile(rb"[ \t]*0*+([0-9A-Fa-f]{0,16})(?<=[0-9A-Fa-f])[ \t]*(?:;.*)?", re.DOTALL)
 _PREFACE = b"PRI * HTTP/2.0"  # RFC 9113 3.4: what follows is another protocol
 
 
@@ -69,6 +69,7 @@ class Http1Parser:
         self._now = Moment(0, 0, None)  # of the last bytes seen
         self._out: list[Draft] = []
         self._lost = lost
+        self._ragged = lost  # the line that comes may lack its beginning
         self._spoke = lost  # HTTP was seen, or may have been before we came
         self._blank: int | None = None  # where blank lines before a message began
         self._stray: int | None = None  # where bytes that belong to no message began
@@ -124,6 +125,7 @@ class Http1Parser:
             self._mark_gap()
         else:
             self._give_up("gap")
+            self._ragged = True
         return self._taken()
 
     def close(self, *, clean: bool) -> list[Draft]:
@@ -144,6 +146,11 @@ class Http1Parser:
             self._draft = None
             self._collector.clear()
             self._state = _State.OPAQUE
+
+    def begin_anew(self) -> None:
+        """Behind the message that is being read a stream of its own begins, HTTP or not."""
+        self._spoke = self._lost = False
+        self._stray = self._blank = None
 
     # ------------------------------------------------------------------ beginnings
 
@@ -169,7 +176,8 @@ class Http1Parser:
             if len(self._collector) > _MOST_LINE or not self._promises(start):
                 self._not_a_line(_State.SKIP)
             return took
-        if not is_start_line(line, request=self._request):
+        ragged, self._ragged = self._ragged, False
+        if not is_start_line(line, request=self._request, ragged=ragged):
             self._not_a_line(_State.START)
             return took
         if line.startswith(_PREFACE):
@@ -184,7 +192,7 @@ class Http1Parser:
         return took
 
     def _promises(self, start: bytes) -> bool:
-        return b"\n" in start or may_begin(start, request=self._request)
+        return b"\n" in start or may_begin(start, request=self._request, ragged=self._ragged)
 
     def _found(self) -> None:
         """A message begins here: say what was before it."""
@@ -215,6 +223,7 @@ class Http1Parser:
         if end < 0:
             return len(data) - at
         self._state = _State.START
+        self._ragged = False
         return end + 1 - at
 
     # ------------------------------------------------------------------ heads
@@ -299,7 +308,7 @@ class Http1Parser:
             self._draft.note_once(AnomalyCode.BARE_LF, self._position + took - 1)
         if self._draft is not None and b"\r" in text:
             self._draft.note_once(AnomalyCode.BARE_CR, self._position)
-        self._left = int(match[1], 16)
+        self._left = int(match[1] or b"0", 16)
         self._state = _State.CHUNK_DATA if self._left else _State.TRAILERS
         if not self._left:
             self._collector.keep(b"\n")  # this line's: a blank one may follow at once

@@ -30,10 +30,15 @@ _STATUS_LINE = re.compile(rb"(HTTP/[0-9]\.[0-9])([ \t]+)([0-9]{3})(?:[ \t](.*))?
 _REQUEST_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}(?:[ \t].*)?", re.DOTALL)
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_DIGITS = re.compile(rb"[0-9]{1,19}")  # more is no length that anybody sends
+_DIGITS = re.compile(rb"0*+[0-9]{0,19}(?<=[0-9])")  # more is no length that anybody sends
 # Canonical lines up to the blank one; possessive, for what fails must fail in linear time.
 _PLAIN = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e]*+\r\n)*+\r\n")
 _BLANKS = b" \t"
+# RFC 9110 9, RFC 5789, RFC 4918 9, RFC 3253 3.6, RFC 5323, and those of UPnP.
+_METHODS = frozenset(
+    b"GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PROPFIND PROPPATCH MKCOL COPY MOVE LOCK "
+    b"UNLOCK REPORT SEARCH QUERY M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE".split()
+)
 _BLANK = re.compile(rb"[ \t]")
 
 Trouble = tuple[AnomalyCode, int, str]  # code, offset from the start of the head, detail
@@ -74,17 +79,25 @@ class Head:
         self.troubles.append((code, offset, detail))
 
 
-def is_start_line(line: bytes, *, request: bool) -> bool:
-    """Whether a line (its end included) begins a message."""
-    if request:
-        return _split_request_line(_line_of(line)) is not None
-    return _STATUS_LINE.fullmatch(_line_of(line)) is not None
+def is_start_line(line: bytes, *, request: bool, ragged: bool = False) -> bool:
+    """Whether a line (its end included) begins a message.
+
+    ``ragged``: its own beginning may be missing, and the rest of a method is a token too.
+    """
+    if not request:
+        return _STATUS_LINE.fullmatch(_line_of(line)) is not None
+    parts = _split_request_line(_line_of(line))
+    return parts is not None and (not ragged or parts[0] in _METHODS)
 
 
-def may_begin(line: bytes, *, request: bool) -> bool:
+def may_begin(line: bytes, *, request: bool, ragged: bool = False) -> bool:
     """Whether the beginning of a line can still become a start line."""
     if not request:
         return line.startswith(b"HTTP/"[: len(line)])
+    if ragged:
+        method = _BLANK.split(line, maxsplit=1)[0]
+        whole = len(method) < len(line)
+        return method in _METHODS if whole else any(m.startswith(method) for m in _METHODS)
     return _REQUEST_START.fullmatch(line) is not None
 
 
@@ -258,11 +271,13 @@ def _frame(head: Head, *, request: bool) -> None:
     if names and lengths is not None:
         head.note(AnomalyCode.CL_AND_TE)
     names = [name for name in names if name != b"identity"]  # RFC 2616 had it: no coding at all
+    if names.count(b"chunked") > 1:  # RFC 9112 6.1: once, and last
+        head.note(AnomalyCode.CHUNKED_NOT_LAST)
     head.transfer_codings = [name for name in names if name != b"chunked"]
     if names and names[-1] == b"chunked":
         head.framing = Framing.CHUNKED
     elif names:
-        if b"chunked" in names or request:
+        if names.count(b"chunked") == 1 or request:
             head.note(AnomalyCode.CHUNKED_NOT_LAST)
         head.framing = Framing.CLOSE
     elif lengths is not None:
@@ -276,7 +291,8 @@ def _lengths(head: Head) -> int | None:
     values = [part.strip(_BLANKS) for v in head.values(b"content-length") for part in v.split(b",")]
     if not values:
         return None
-    good = [int(value) for value in values if _DIGITS.fullmatch(value)]
+    # int() refuses long rows of digits, zeros too.
+    good = [int(value.lstrip(b"0") or b"0") for value in values if _DIGITS.fullmatch(value)]
     shown = ", ".join(value[:24].decode("latin-1") for value in values[:8])
     if len(good) < len(values):
         head.note(AnomalyCode.BAD_CONTENT_LENGTH, detail=shown)

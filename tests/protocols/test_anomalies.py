@@ -137,6 +137,22 @@ def test_a_length_that_is_none_does_not_delimit(value):
     assert encoded(found.response) == b"hi"
 
 
+def test_zeros_before_a_size_are_no_size():
+    zeros = b"0" * 5000
+    said = response(200, b"Content-Length: " + zeros + b"2") + b"hi"
+    said += response(200, CHUNKED) + zeros + b"2\r\nhi\r\n" + zeros + b"\r\n\r\n"
+    found = exchanges([asks(request() + request()), answers(said)])
+    assert [(encoded(e.response), e.response.complete) for e in found] == [(b"hi", True)] * 2
+    assert codes(*(e.response for e in found)) == []
+
+
+def test_chunked_twice_is_marked_and_read_once():
+    said = response(200, CHUNKED, CHUNKED) + b"2\r\nhi\r\n0\r\n\r\n"
+    [found] = exchanges([asks(request()), answers(said)])
+    assert codes(found.response) == ["chunked_not_last"]
+    assert (encoded(found.response), found.response.complete) == (b"hi", True)
+
+
 def test_an_absurd_length_is_believed_and_costs_nothing():
     said = response(200, b"Content-Length: 9999999999999999999") + b"hi"
     [found] = exchanges([asks(request()), answers(said)])

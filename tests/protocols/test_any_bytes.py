@@ -121,5 +121,22 @@ def test_requests_without_end_are_given_up_oldest_first():
     found = exchanges(steps)
     check(found, steps)
     assert [e.error for e in found[:76]] == ["too_many_waiting"] * 76
-    assert found[76].request.target == b"/76"
-    assert found[76].response.status == 200
+    # What answers now answers the first of them: no other request may get its response.
+    assert (found[76].request, found[76].response.status) == (None, 200)
+    assert [e.request.target for e in found[77:]] == [b"/%d" % n for n in range(76, 1100)]
+
+
+def test_responses_of_requests_that_were_given_up_are_not_shifted():
+    steps = [Said(Direction.C2S, request(target=f"/{n}")) for n in range(1030)]
+    answer = response(103) + response(body=b"%02d").replace(b"Length: 4", b"Length: 2")
+    steps += [Said(Direction.S2C, answer % n) for n in range(30)]
+    found = exchanges(steps)
+    check(found, steps)
+    told = [(e.request and e.request.target, e.response and e.response.status) for e in found]
+    given_up = [(b"/%d" % n, None) for n in range(6)]
+    assert told[:12] == given_up + [(None, 200)] * 6
+    assert told[12:36] == [(b"/%d" % n, 200) for n in range(6, 30)]
+    assert [b"".join(e.response.body.iter_encoded()) for e in found[6:36]] == [
+        b"%02d" % n for n in range(30)
+    ]
+    assert all(len(e.response.informational) == 1 for e in found[6:36])

@@ -2,6 +2,7 @@
 
 import gzip
 
+import pytest
 from builders.http import (
     Missing,
     answers,
@@ -14,6 +15,7 @@ from builders.http import (
     request,
     response,
 )
+from builders.traffic import connection
 
 from qtapture.events import Direction
 
@@ -116,6 +118,17 @@ def test_a_gap_inside_a_head_leaves_what_came_of_it():
     assert first.raw_headers == b"Host: example.com\r\nX-One: 1\r\nX-T"
     assert found[0].response.status == 200
     assert (found[1].request.target, found[1].request.complete) == (b"/b", True)
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3])
+def test_the_rest_of_a_method_is_none(missing):
+    first, second = request(target="/a"), request(target="/b")
+    said = [asks(first[missing:]), answers(OK), asks(second), answers(OK)]
+    for steps in ([Missing(C2S, missing), *said], [Missing(C2S, 9, unknown=True), *said]):
+        found = exchanges(steps)
+        assert [e.request and e.request.target for e in found] == [None, b"/b"]
+    found = exchanges(said, on=connection(older=True))
+    assert [e.request and e.request.target for e in found] == [None, b"/b"]
 
 
 def test_a_lost_response_does_not_shift_the_ones_behind_it():

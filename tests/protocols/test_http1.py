@@ -4,6 +4,7 @@ import pytest
 from builders.http import (
     answers,
     asks,
+    bytewise,
     chunked,
     codes,
     encoded,
@@ -11,6 +12,7 @@ from builders.http import (
     head,
     request,
     response,
+    shown,
 )
 from builders.traffic import CURL, MS, START_NS, connection, process
 
@@ -111,12 +113,23 @@ def test_switching_protocols_is_the_answer_and_the_rest_is_opaque():
 def test_an_accepted_connect_is_a_tunnel_and_a_refused_one_is_not():
     connect = head(b"CONNECT a:443 HTTP/1.1", b"Host: a:443")
     accepted = head(b"HTTP/1.1 200 Yes", b"Content-Length: 5")
-    found = one(asks(connect), answers(accepted), asks(request()), answers(OK))
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\n"
+    found = one(asks(connect), answers(accepted), asks(hello), answers(hello), asks(request()))
     assert (found.request.target, found.response.status) == (b"a:443", 200)
+    assert encoded(found.response) == b""
     refused = exchanges(
         [asks(connect), answers(response(403, body=b"no")), asks(request()), answers(OK)]
     )
     assert bodies(refused) == [b"no", b"hello"]
+
+
+def test_http_in_the_clear_inside_a_tunnel_is_read():
+    connect = head(b"CONNECT a:80 HTTP/1.1", b"Host: a:80")
+    said = [asks(connect), answers(b"HTTP/1.1 200 Yes\r\n\r\n"), asks(request()), answers(OK)]
+    outside, inside = exchanges(said)
+    assert (outside.request.method, inside.request.method) == ("CONNECT", "GET")
+    assert encoded(inside.response) == b"hello"
+    assert [shown(e) for e in exchanges(said, cut=bytewise)] == [shown(outside), shown(inside)]
 
 
 def test_what_is_said_inside_tls_in_a_tunnel_is_a_conversation_of_its_own():
