@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import jsonschema
@@ -27,8 +28,9 @@ from builders.traffic import (
 )
 
 from qtapture.events import Direction, Library, Loss, Reason, ReasonCode, TlsFacts, Verdict
-from qtapture.export import EXPORTS, ExportOptions
+from qtapture.export import EXPORTS, ExportOptions, spool
 from qtapture.export.json_rows import json_line
+from qtapture.export.timeline_keys import domain_of
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "formats" / "timeline.schema.json").read_text())
 
@@ -213,18 +215,91 @@ def test_keys_are_in_a_fixed_order_and_bytes_the_same_each_time(tmp_path):
     assert list(json.loads(first))[:4] == ["message", "datetime", "timestamp", "timestamp_desc"]
 
 
-def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
+def test_memory_does_not_grow_with_the_number_of_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool, "RUN_LINES", 1000)
     where = connection()
-    export = EXPORTS["timeline"].open(tmp_path / "out.jsonl", clock(), ExportOptions())
-    many = (exchange(n, where, request=request(), response=response()) for n in range(1, 3001))
+    path = tmp_path / "out.jsonl"
+    export = EXPORTS["timeline"].open(path, clock(), ExportOptions())
+    count = 10_000
+    many = (  # the later ones complete first
+        exchange(n, where, request=request(first_ns=START_NS + n * MS, first_record=n))
+        for n in range(count, 0, -1)
+    )
     tracemalloc.start()
     feed(export, tables(where), (), many)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 4 << 20
+    assert peak < 1 << 20
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        assert [json.loads(line)["qt.exchange"] for line in lines] == list(range(1, count + 1))
 
 
-def test_abandoning_leaves_nothing(tmp_path):
+def test_rows_of_one_moment_are_in_order_of_their_samples(tmp_path):
+    where = connection()
+    many = [exchange(n, where, request=request(first_record=10 - n)) for n in (1, 2, 3)]
+    assert [row["qt.rec"] for row in written(tmp_path, exchanges=many)] == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("url", "domain"),
+    [
+        ("https://example.com/", "example.com"),
+        ("https://example.com:8443/a:b@c", "example.com"),
+        ("https://user:secret@example.com:1/", "example.com"),
+        ("http://[2001:db8::1]:80/", "2001:db8::1"),
+        ("http://[2001:db8::1]/", "2001:db8::1"),
+        ("http://example.com?x=http://other/", "example.com"),
+        ("connect://example.com:443", "example.com"),
+        ("http:///", None),
+        (None, None),
+    ],
+)
+def test_the_domain_is_the_host_alone(url, domain):
+    assert domain_of(url) == domain
+
+
+def test_what_was_in_no_order_has_no_negative_duration(tmp_path):
+    where = connection(connect_ns=START_NS + 9 * SECOND, established_ns=None)
+    early = exchange(1, where, request=request(), response=response(first_ns=START_NS))
+    who = process(start_ns=START_NS + 9 * SECOND, exit_signal=9)
+    rows = written(tmp_path, [*Talk(where).close().items, exited(who)], [early, exchange(2, where)])
+    assert min(row.get("event.duration", 0) for row in rows) == 0
+    assert any(row["message"] == "curl[4242] exit: signal 9" for row in rows)
+
+
+def test_times_of_a_damaged_session_harm_nobody(tmp_path):
+    loss = Loss(kind="tls", samples=2**64 - 1, bytes=2**64, start_ns=0, time_ns=2**64 - 1)
+    (row,) = written(tmp_path, [loss])
+    assert row["qt.loss"]["bytes"] == 2**64
+
+
+def test_what_is_no_character_is_shown_in_letters(tmp_path):
+    who = process(comm="a\udc80b", argv=("\udcff", "\u2028"))
+    (row,) = written(tmp_path, [started(who)])
+    assert row["process.name"] == "a\\udc80b"
+    assert row["process.command_line"] == "\\udcff \u2028"
+
+
+def test_every_row_has_what_timesketch_asks_for_and_its_own_clock(tmp_path):
+    talk = Talk(tls_connection(), start_ns=START_NS + 123_456).open().client(b"x").close()
+    rows = written(tmp_path, talk.items, survey=tables(talk.connection))
+    for row in rows:
+        moment = datetime.fromisoformat(row["datetime"])
+        assert row["message"]
+        assert row["timestamp_desc"]
+        assert moment.utcoffset() == timedelta(0)
+        since = moment - datetime.fromtimestamp(0, tz=UTC)
+        assert since // timedelta(microseconds=1) == row["timestamp"]
+
+
+def test_stdout_takes_it_too(capfdbinary):
+    feed(EXPORTS["timeline"].open(None, clock(), ExportOptions()), tables(), [started(process())])
+    (line,) = capfdbinary.readouterr().out.splitlines()
+    assert json.loads(line)["event.action"] == "exec"
+
+
+def test_abandoning_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool, "RUN_LINES", 1)
     export = EXPORTS["timeline"].open(tmp_path / "out.jsonl", clock(), ExportOptions())
     export.begin(tables())
     export.traffic(started(process()))

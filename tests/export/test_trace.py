@@ -339,18 +339,29 @@ def test_the_absolute_beginning_stands_beside_for_doubles_have_no_room(tmp_path)
 
 
 def test_the_engine_of_the_performance_panel_loads_it(tmp_path):
-    talk = Talk(connection(connect_ns=START_NS, established_ns=START_NS + MS)).open()
+    parent = process(10, "sh")
+    forked = process(11, "sh", parent_entity_id=parent.entity_id, start_ns=START_NS)
+    curl = process(11, "curl", parent_entity_id=parent.entity_id, start_ns=START_NS)
+    where = connection(connect_ns=START_NS + 3 * MS, established_ns=START_NS + 4 * MS, owner=curl)
+    talk = Talk(where, start_ns=START_NS + 3 * MS).open().client(b"GET / HTTP/1.1").lost(1)
     trace = written(
         tmp_path,
-        [started(process()), *talk.items],
-        [exchange(1, talk.connection, request=request(), response=response())],
-        survey=tables(talk.connection),
+        [started(forked, START_NS + MS, "fork"), started(curl, START_NS + 2 * MS), *talk.items],
+        [exchange(1, where, request=request(), response=response(), process=curl)],
+        survey=tables(where, processes=(parent, curl)),
     )
+    assert set("XiMCsf") == {event["ph"] for event in trace["traceEvents"]}
     found = run_node("trace_load.mjs", tmp_path / "out.trace.json")
     assert found["events"] == len(trace["traceEvents"])
-    (lane,) = (each for each in found["lanes"] if each["name"])
-    assert lane["name"] == "conn 1 93.184.216.34:443 #1"
-    assert lane["entries"] == ["connect", "GET http://example.com/", "send", "wait", "receive"]
+    assert [(lane["name"], lane["entries"]) for lane in found["lanes"]] == [
+        (None, ["sh[10]"]),
+        (None, ["curl[11]"]),
+        (
+            "conn 1 93.184.216.34:443 #1",
+            ["connect", "GET http://example.com/", "send", "wait", "receive"],
+        ),
+    ]
+    assert found["flows"] == [["fork sh", "exec curl"]]
 
 
 def test_the_same_session_gives_the_same_bytes(tmp_path):

@@ -18,4 +18,5 @@ for (const [pid, process_] of data.Renderer.processes) {
     lanes.push({pid, tid, name: thread.name, entries: thread.entries.map(entry => entry.name)});
   }
 }
-console.log(JSON.stringify({events: traceEvents.length, lanes}));
+const flows = data.Flows.flows.map(flow => flow.map(event => event.name));
+console.log(JSON.stringify({events: traceEvents.length, lanes, flows}));
