@@ -1,27 +1,25 @@
 """Bodies in a HAR: text in their charset, base64, or a file beside where they are large."""
 
 import base64
-import codecs
 import hashlib
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qtapture.errors import UsageError
 from qtapture.events import Body, Message
+from qtapture.export.attribution import text_of
+from qtapture.export.har_text import UNKNOWN, maybe_text
 from qtapture.export.output import OutputFolder, open_private
 
 __all__ = ["MOST_INLINE", "BodyFiles", "HarBody", "base64_of", "har_body", "is_body_folder"]
 
 # What a viewer shows of one body before it stops to answer.
 MOST_INLINE = 8 << 20
-_TEXT_TYPES = re.compile(
-    r"text/|application/(?:json|xml|javascript|ecmascript|x-www-form-urlencoded|graphql|sql)\b"
-    r"|application/(?:x-)?(?:ndjson|yaml|toml)|[^;]+\+(?:json|xml|text)\b",
-    re.IGNORECASE,
-)
-_CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:\-]{1,40})", re.IGNORECASE)
 _BODY_NAME = re.compile(r"[0-9]+-(?:request|response)\.body")
 _UNKNOWN_TYPE = "x-unknown"  # as browsers write it
 
@@ -37,12 +35,22 @@ class HarBody:
 
 
 class BodyFiles:
-    """The folder beside a HAR: made when the first large body comes."""
+    """The folder beside a HAR: made when the first large body comes.
+
+    Raises:
+        UsageError: it exists (without ``force``), or is not ours: told before a long export.
+    """
 
     def __init__(self, har: Path | None, *, force: bool) -> None:
         self._path = har.with_name(f"{har.name}.files") if har is not None else None
         self._force = force
         self._folder: OutputFolder | None = None
+        self._committed = False
+        if self._path is not None and os.path.lexists(self._path):
+            if not force:
+                raise UsageError(f"{self._path}: exists (--force replaces it)")
+            if self._path.is_symlink() or not is_body_folder(self._path):
+                raise UsageError(f"{self._path}: is not an earlier output, and is not replaced")
 
     @property
     def allowed(self) -> bool:
@@ -65,34 +73,43 @@ class BodyFiles:
         return {"name": f"{self._path.name}/{name}", "sha256": digest.hexdigest(), "size": size}
 
     def commit(self) -> None:
-        """Give the folder its name, if there is one."""
+        """Give the folder its name; without one, an earlier HAR's goes with that HAR."""
         if self._folder is not None:
             self._folder.commit()
+            self._committed = True
+        elif self._path is not None and self._force and is_body_folder(self._path):
+            shutil.rmtree(self._path)
 
     def abandon(self) -> None:
-        """Remove what was written."""
-        if self._folder is not None:
-            self._folder.abandon()
+        """Remove what was written, under its final name too: the HAR did not come to be."""
+        if self._folder is None:
+            return
+        self._folder.abandon()
+        if self._committed and self._path is not None:
+            self._committed = False
+            shutil.rmtree(self._path, ignore_errors=True)
 
 
 def is_body_folder(path: Path) -> bool:
-    """Whether a folder holds bodies of ours and nothing else."""
-    return all(_BODY_NAME.fullmatch(entry.name) for entry in path.iterdir())
+    """Whether it is a folder that holds bodies of ours and nothing else."""
+    return path.is_dir() and all(_BODY_NAME.fullmatch(entry.name) for entry in path.iterdir())
 
 
 def har_body(message: Message, name: str, files: BodyFiles) -> HarBody:
     """A message's body for a HAR; ``name`` is that of its file where it needs one."""
     body = message.body
-    mime = (message.header("content-type") or b"").decode("latin-1")
+    mime = text_of(message.header("content-type") or b"") or UNKNOWN
     marks = _marks(body)
-    if body.decoded_size > MOST_INLINE:
-        if files.allowed:
-            marks["file"] = files.write(name, body)
-            return HarBody(mime=mime or _UNKNOWN_TYPE, text="", raw=b"", marks=marks)
-        marks["truncated"] = {"bytes": body.decoded_size - MOST_INLINE, "reason": "no_files"}
+    cut = body.decoded_size > MOST_INLINE
+    if cut and files.allowed:
+        marks["file"] = files.write(name, body)
+        return HarBody(mime=mime, text="", raw=b"", marks=marks)
     raw = b"".join(_first(body.iter_decoded(), MOST_INLINE))
-    text = None if body.undecodable else _maybe_text(raw, mime)
-    return HarBody(mime=mime or _UNKNOWN_TYPE, text=text, raw=raw, marks=marks)
+    found = None if body.undecodable else maybe_text(raw, mime, cut=cut)
+    if cut:
+        shown = len(raw) if found is None else found.size
+        marks["truncated"] = {"bytes": body.decoded_size - shown, "reason": "no_files"}
+    return HarBody(mime=mime, text=found.text if found else None, raw=raw, marks=marks)
 
 
 def base64_of(raw: bytes) -> str:
@@ -117,20 +134,3 @@ def _first(pieces: Iterator[bytes], limit: int) -> Iterator[bytes]:
         limit -= len(piece)
         if limit <= 0:
             return
-
-
-def _maybe_text(raw: bytes, mime: str) -> str | None:
-    """The text, None for what is binary or not in the charset that it claims."""
-    claimed = _CHARSET.search(mime)
-    if mime and not _TEXT_TYPES.match(mime) and claimed is None:
-        return None
-    if not mime and b"\0" in raw:
-        return None
-    try:
-        codec = codecs.lookup(claimed[1] if claimed else "utf-8")
-        # Python's own list has codecs that are no charsets (zip, base64).
-        if not getattr(codec, "_is_text_encoding", False):
-            return None
-        return codec.decode(raw, "strict")[0]
-    except (LookupError, ValueError):
-        return None
