@@ -19,15 +19,20 @@ from qtapture.timebase import Clock, iso_utc
 __all__ = [
     "anomaly_rows",
     "connection_row",
+    "endpoint_rows",
     "loss_row",
     "maybe_time",
+    "place_text",
+    "process_facts_row",
     "process_row",
     "reason_rows",
     "text_of",
+    "time_text",
     "tls_row",
 ]
 
 Row = dict[str, Any]
+_LAST_DATE_NS = 253_402_300_799_999_999_999  # the end of year 9999: ISO dates end there
 
 
 def text_of(raw: bytes) -> str:
@@ -39,8 +44,13 @@ def text_of(raw: bytes) -> str:
 
 
 def maybe_time(clock: Clock, time_ns: int | None) -> str | None:
-    """ISO time of a boot time."""
-    return None if time_ns is None else iso_utc(clock.realtime_ns(time_ns))
+    """ISO time of a boot time, where there is one."""
+    return None if time_ns is None else time_text(clock, time_ns)
+
+
+def time_text(clock: Clock, time_ns: int) -> str:
+    """ISO time of a boot time; of a damaged session, at least a date that readers can parse."""
+    return iso_utc(min(max(clock.realtime_ns(time_ns), 0), _LAST_DATE_NS))
 
 
 def process_row(process: Process | None) -> Row | None:
@@ -57,6 +67,25 @@ def process_row(process: Process | None) -> Row | None:
         "exe": process.executable,
         "cmdline": " ".join(process.argv),
         "container": process.container,
+    }
+
+
+def process_facts_row(process: Process, clock: Clock) -> Row:
+    """All that is known of a process."""
+    return {
+        **(process_row(process) or {}),
+        "argv": list(process.argv),
+        "argv_truncated": process.argv_truncated,
+        "parent_entity_id": process.parent_entity_id,
+        "ns_pid": process.ns_pid,
+        "gid": process.gid,
+        "cgroup": process.cgroup,
+        "start": maybe_time(clock, process.start_ns),
+        "exec": maybe_time(clock, process.exec_ns),
+        "exit": maybe_time(clock, process.exit_ns),
+        "exit_code": process.exit_code,
+        "exit_signal": process.exit_signal,
+        "origin": process.origin,
     }
 
 
@@ -100,8 +129,8 @@ def connection_row(connection: Connection, clock: Clock) -> Row:
     """One connection, whole."""
     return {
         "number": connection.number,
-        "client": _place(connection.client),
-        "server": _place(connection.server),
+        "client": place_text(connection.client),
+        "server": place_text(connection.server),
         "side": connection.side.value,
         "process": process_row(connection.owner),
         "client_process": process_row(connection.client_process),
@@ -120,7 +149,7 @@ def connection_row(connection: Connection, clock: Clock) -> Row:
         "verdict_c2s": connection.verdict_c2s.value,
         "verdict_s2c": connection.verdict_s2c.value,
         "reasons": reason_rows(connection.reasons),
-        "endpoints": [_endpoint_row(view) for view in connection.endpoints],
+        "endpoints": endpoint_rows(connection.endpoints),
         "netns": connection.netns,
         "inode": connection.inode,
     }
@@ -138,17 +167,22 @@ def loss_row(loss: Loss, clock: Clock) -> Row:
     }
 
 
-def _endpoint_row(view: EndpointView) -> Row:
-    return {
-        "side": view.side.value,
-        "process": process_row(view.process),
-        "verdict": view.verdict.value,
-        "reasons": reason_rows(view.reasons),
-        "tls": tls_row(view.tls),
-    }
+def endpoint_rows(endpoints: Iterable[EndpointView]) -> list[Row]:
+    """What is known from each local end of a connection."""
+    return [
+        {
+            "side": view.side.value,
+            "process": process_row(view.process),
+            "verdict": view.verdict.value,
+            "reasons": reason_rows(view.reasons),
+            "tls": tls_row(view.tls),
+        }
+        for view in endpoints
+    ]
 
 
-def _place(endpoint: Endpoint | None) -> str | None:
+def place_text(endpoint: Endpoint | None) -> str | None:
+    """``address:port``, IPv6 in brackets."""
     if endpoint is None:
         return None
     host = f"[{endpoint.ip}]" if ":" in endpoint.ip else endpoint.ip

@@ -80,6 +80,10 @@ class BodyFiles:
         elif self._path is not None and self._force and is_body_folder(self._path):
             shutil.rmtree(self._path)
 
+    def keep(self) -> None:
+        """The HAR is in place: what it names stays."""
+        self._folder = None
+
     def abandon(self) -> None:
         """Remove what was written, under its final name too: the HAR did not come to be."""
         if self._folder is None:

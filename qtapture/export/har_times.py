@@ -1,11 +1,10 @@
-"""The times of an exchange, as docs/exporting.md has them."""
+"""The times of an exchange, as formats/har-profile.md has them."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from qtapture.events import Exchange
+from qtapture.events import Exchange, Message
 
-__all__ = ["Times", "times_of"]
+__all__ = ["Times", "ms_of", "times_of"]
 
 _NS_PER_MS = 1_000_000
 _UNKNOWN = -1
@@ -13,79 +12,73 @@ _UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """Phases in milliseconds, -1 where unknown; ``start_ns`` is boot time."""
+    """Phases in nanoseconds, ``connect`` None where it is not this exchange's or not known."""
 
-    start_ns: int
-    connect: float
-    send: float
-    wait: float
-    receive: float
-    overlap_ms: float
-    request_first: int | None
-    request_last: int | None
-    response_first: int | None
-    response_last: int | None
-
-    @property
-    def total_ms(self) -> float:
-        """The sum of the phases that are known."""
-        return sum(p for p in (self.connect, self.send, self.wait, self.receive) if p >= 0)
+    start_ns: int  # boot time
+    connect_ns: int | None
+    setup_ns: int  # from ESTABLISHED to the first byte of the request, on a connection's first
+    send_ns: int
+    wait_ns: int
+    receive_ns: int
+    overlap_ns: int  # what the request still sent after the answer had begun
 
     def row(self) -> dict[str, float]:
-        """As HAR has them. The handshake's end is not observed, so ``ssl`` is not told."""
+        """Milliseconds as HAR has them. Neither look-ups nor the handshake's end are observed."""
         return {
             "blocked": _UNKNOWN,
             "dns": _UNKNOWN,
-            "connect": self.connect,
-            "send": self.send,
-            "wait": self.wait,
-            "receive": self.receive,
+            "connect": _UNKNOWN if self.connect_ns is None else ms_of(self.connect_ns),
+            "send": ms_of(self.send_ns),
+            "wait": ms_of(self.wait_ns),
+            "receive": ms_of(self.receive_ns),
             "ssl": _UNKNOWN,
         }
 
-    def absolute(self) -> dict[str, Any]:
-        """Boot times in nanoseconds, as text: JSON's numbers end at 2^53."""
-        names = ("request_first", "request_last", "response_first", "response_last")
-        found = {name: getattr(self, name) for name in names}
-        return {name: None if value is None else str(value) for name, value in found.items()}
+    @property
+    def total_ms(self) -> float:
+        """The sum of the phases that are known, added in their order, as readers add them."""
+        total = 0.0
+        for phase in ("connect", "send", "wait", "receive"):
+            total += max(self.row()[phase], 0)
+        return total
+
+
+def ms_of(time_ns: int) -> float:
+    """Milliseconds of nanoseconds."""
+    return time_ns / _NS_PER_MS
 
 
 def times_of(exchange: Exchange) -> Times:
-    """Send, wait and receive by the first and last byte of each message."""
-    request, response = exchange.request, exchange.response
-    asked = (request.first_ns, request.last_ns) if request else None
-    answered = (response.first_ns, response.last_ns) if response else None
-    send = wait = receive = overlap = 0
-    if asked:
-        # What is sent after the answer has begun is overlap, no time of its own.
-        sent = min(asked[1], answered[0]) if answered else asked[1]
-        send = max(sent - asked[0], 0)
-        overlap = max(asked[1] - answered[0], 0) if answered else 0
-        wait = max(answered[0] - max(sent, asked[0]), 0) if answered else 0
-    if answered:
-        receive = answered[1] - answered[0]
-    connect_ns, connect = _connect(exchange)
-    begun = connect_ns if connect_ns is not None else exchange.time_ns
+    """Send, wait and receive by the first and last byte of each message; none is negative."""
+    begun, sent = _span(exchange.request, exchange.time_ns)
+    # Without an answer nothing was waited for and nothing received.
+    answered, ended = _span(exchange.response, sent)
+    # What is sent after the answer has begun is overlap, no time of its own.
+    stopped = max(min(sent, answered), begun)
+    connect_ns, established_ns = _connected(exchange)
     return Times(
-        start_ns=begun,
-        connect=connect,
-        send=send / _NS_PER_MS,
-        wait=wait / _NS_PER_MS,
-        receive=receive / _NS_PER_MS,
-        overlap_ms=overlap / _NS_PER_MS,
-        request_first=asked[0] if asked else None,
-        request_last=asked[1] if asked else None,
-        response_first=answered[0] if answered else None,
-        response_last=answered[1] if answered else None,
+        start_ns=begun if connect_ns is None else connect_ns,
+        connect_ns=None if connect_ns is None else established_ns - connect_ns,
+        setup_ns=0 if connect_ns is None else max(begun - established_ns, 0),
+        send_ns=stopped - begun,
+        wait_ns=max(answered - stopped, 0),
+        receive_ns=ended - answered,
+        overlap_ns=max(sent - max(answered, begun), 0),
     )
 
 
-def _connect(exchange: Exchange) -> tuple[int | None, float]:
-    """When connecting began and how long it took, on a connection's first exchange alone."""
+def _span(message: Message | None, missing_ns: int) -> tuple[int, int]:
+    if message is None:
+        return missing_ns, missing_ns
+    return message.first_ns, max(message.last_ns, message.first_ns)
+
+
+def _connected(exchange: Exchange) -> tuple[int | None, int]:
+    """SYN and ESTABLISHED, where they were seen and this exchange came first on its connection."""
     connection = exchange.connection
-    if not exchange.first_on_connection or connection.established_ns is None:
-        return None, _UNKNOWN
-    if connection.connect_ns is None or connection.connect_ns > exchange.time_ns:
-        return None, _UNKNOWN
-    took = max(connection.established_ns - connection.connect_ns, 0)
-    return connection.connect_ns, took / _NS_PER_MS
+    connect_ns, established_ns = connection.connect_ns, connection.established_ns
+    if not exchange.first_on_connection or connect_ns is None or established_ns is None:
+        return None, 0
+    # With TCP Fast Open the request begins before the connection is established.
+    ended_ns = min(established_ns, exchange.time_ns)
+    return (connect_ns, ended_ns) if connect_ns <= ended_ns else (None, 0)

@@ -1,80 +1,99 @@
 """Targets of requests as URLs, and the pairs in them; what is no URI becomes one by escaping.
 
-docs/exporting.md: as it was, the target stands beside.
+formats/har-profile.md: as it was, the target stands beside.
 """
 
 import re
+from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import unquote_to_bytes
 
 from qtapture.events import Connection, Endpoint, Message
 from qtapture.export.attribution import text_of
 
-__all__ = ["full_url", "host_of", "query_pairs"]
+__all__ = ["full_url", "host_of", "percent_decoded", "place_of", "query_pairs"]
 
-# RFC 3986: unreserved, sub-delims, and what paths and queries may hold beside.
-_LEGAL = frozenset(
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/?"
-)
-_HEX = frozenset(b"0123456789ABCDEFabcdef")
-_PER_CENT = 0x25
-_LEGAL_HOST = _LEGAL - frozenset(b"@/?")
+# RFC 3986: unreserved and sub-delims; an escape stays one, a lone per cent sign is escaped.
+_ESCAPE = rb"%(?![0-9A-Fa-f]{2})"
+_PLAIN = rb"A-Za-z0-9\-._~!$&'()*+,;=%"
+_NOT_IN_PATH = re.compile(rb"[^" + _PLAIN + rb":@/?]|" + _ESCAPE)
+_NOT_IN_USER = re.compile(rb"[^" + _PLAIN + rb":]|" + _ESCAPE)
+_NOT_IN_HOST = re.compile(rb"[^" + _PLAIN + rb"]|" + _ESCAPE)
+
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]{0,31})://([^/?#]*)(.*)", re.DOTALL)
-_ZONE = re.compile(rb"%[^\]]*(?=\])")  # RFC 6874: it means something on that host alone
-_IPV6 = re.compile(rb"\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+_HOST_PORT = re.compile(rb"(\[[^\]]*\]|.*?)((?::[0-9]{0,5})?)", re.DOTALL)
+_MOST_PORT = 65535
 
 
 def full_url(request: Message, connection: Connection) -> str:
     """The URL that a request asked for."""
     target = request.target
-    authority = host_of(request, connection)
     if request.method == "CONNECT":
-        return f"connect://{_authority(target) or authority}"
+        return f"connect://{_authority(target) if target else host_of(request, connection)}"
     absolute = _ABSOLUTE.fullmatch(target)
-    if absolute and not target.startswith(b"/"):
+    if absolute and _names_a_host(absolute[2].rpartition(b"@")[2]):
         scheme, place, rest = absolute.groups()
-        return f"{scheme.decode().lower()}://{_authority(place)}{_escaped(rest) or '/'}"
+        user, at, host = place.rpartition(b"@")
+        who = _escaped(user, _NOT_IN_USER) + at.decode()
+        path = rest if rest.startswith(b"/") else b"/" + rest
+        return f"{scheme.decode().lower()}://{who}{_authority(host)}{_escaped(path, _NOT_IN_PATH)}"
     scheme_name = "https" if connection.encrypted else "http"
     path = target if target.startswith(b"/") else b"/" + target
-    return f"{scheme_name}://{authority}{_escaped(path)}"
+    return f"{scheme_name}://{host_of(request, connection)}{_escaped(path, _NOT_IN_PATH)}"
 
 
 def host_of(request: Message, connection: Connection) -> str:
     """The authority: what the client said, else where it was connected to."""
     said = request.header("host")
-    if said:
+    if said and _names_a_host(said):
         return _authority(said)
-    return _place(connection.server)
+    return place_of(connection.server)
+
+
+def place_of(endpoint: Endpoint | None) -> str:
+    """An address as the authority of a URL."""
+    if endpoint is None:
+        return "unknown"
+    return _authority((f"[{endpoint.ip}]" if ":" in endpoint.ip else endpoint.ip).encode()) + (
+        f":{endpoint.port}" if endpoint.port else ""
+    )
 
 
 def query_pairs(target: bytes) -> list[tuple[str, str]]:
-    """Every pair of the query in order, percent-decoded."""
+    """Every pair of the query in order, decoded as forms are (plus signs are blanks)."""
     query = target.partition(b"?")[2].partition(b"#")[0]
-    pairs = [pair.partition(b"=") for pair in query.split(b"&") if pair]
-    return [(_decoded(name), _decoded(value)) for name, _, value in pairs]
+    pairs = [pair.replace(b"+", b" ").partition(b"=") for pair in query.split(b"&") if pair]
+    return [(percent_decoded(name), percent_decoded(value)) for name, _, value in pairs]
+
+
+def percent_decoded(raw: bytes) -> str:
+    """Text without its escapes; what is no escape stays as it is."""
+    return text_of(unquote_to_bytes(raw))
+
+
+def _names_a_host(authority: bytes) -> bool:
+    return not authority.startswith(b":") and authority != b""
 
 
 def _authority(raw: bytes) -> str:
-    plain = _ZONE.sub(b"", raw)
-    if _IPV6.fullmatch(plain):
-        return plain.decode("ascii")
-    return _escaped(plain, _LEGAL_HOST)
+    """Host and port; a colon that no port follows is part of the host, hence escaped."""
+    found = _HOST_PORT.fullmatch(raw)
+    host, port = (found[1], found[2]) if found else (raw, b"")
+    if int(port[1:] or b"0") > _MOST_PORT:
+        host, port = raw, b""
+    return (_maybe_ipv6(host) or _escaped(host, _NOT_IN_HOST)) + port.decode()
 
 
-def _escaped(raw: bytes, legal: frozenset[int] = _LEGAL) -> str:
-    parts = []
-    for at, byte in enumerate(raw):
-        # An escape stays one; a lone per cent sign is a character like others.
-        is_escape = byte == _PER_CENT and len(raw) > at + 2 and {raw[at + 1], raw[at + 2]} <= _HEX
-        parts.append(chr(byte) if byte in legal or is_escape else f"%{byte:02X}")
-    return "".join(parts)
+def _maybe_ipv6(host: bytes) -> str | None:
+    """``[address]`` without its zone, which means something on that host alone (RFC 6874)."""
+    if not (host.startswith(b"[") and host.endswith(b"]")):
+        return None
+    address = host[1:-1].partition(b"%")[0].decode("latin-1")
+    try:
+        IPv6Address(address)
+    except AddressValueError:
+        return None
+    return f"[{address}]"
 
 
-def _decoded(raw: bytes) -> str:
-    return text_of(unquote_to_bytes(raw.replace(b"+", b" ")))
-
-
-def _place(endpoint: Endpoint | None) -> str:
-    if endpoint is None:
-        return "unknown"
-    host = f"[{endpoint.ip}]" if ":" in endpoint.ip else endpoint.ip
-    return f"{host}:{endpoint.port}"
+def _escaped(raw: bytes, illegal: re.Pattern[bytes]) -> str:
+    return illegal.sub(lambda found: b"%%%02X" % ord(found[0]), raw).decode("ascii")

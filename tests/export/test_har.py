@@ -191,13 +191,13 @@ def test_a_request_without_an_answer_has_status_0_and_an_error(tmp_path):
     entry = only(written(tmp_path, exchange(request=request(), error="no_response")))
     assert entry["response"]["status"] == 0
     assert entry["response"]["_error"] == "no_response"
-    assert entry["_qtapture"]["response_missing"] is True
+    assert entry["_qtapture"]["incomplete"] == {"response": "no_response"}
 
 
 def test_an_answer_without_a_request_is_shown_too(tmp_path):
     entry = only(written(tmp_path, exchange(response=response())))
     assert entry["request"]["method"] == "unknown"
-    assert entry["_qtapture"]["request_missing"] is True
+    assert entry["_qtapture"]["incomplete"] == {"request": "not_seen"}
 
 
 @pytest.mark.parametrize(
@@ -265,8 +265,8 @@ def test_what_har_has_no_word_for_is_kept_beside(tmp_path):
     )
     marks = entry["_qtapture"]
     assert marks["anomalies"][0]["code"] == "missing_host"
-    assert marks["request_raw_headers"] == "Host : a\n\n"
-    assert marks["response_trailers"] == [{"name": "X-Sum", "value": "1"}]
+    assert marks["raw_headers"] == {"request": "Host : a\n\n"}
+    assert marks["trailers"] == [{"message": "response", "name": "X-Sum", "value": "1"}]
     assert marks["informational"][0]["status"] == 103
 
 
@@ -285,8 +285,9 @@ def test_connections_without_entries_are_listed_with_their_verdict(tmp_path):
 
 
 def test_entries_are_in_the_order_in_which_they_began(tmp_path):
-    late = exchange(1, request=request(first_ns=START_NS + 90 * MS))
-    early = exchange(2, request=request(first_ns=START_NS + 10 * MS))
+    slow = connection(1, connect_ns=START_NS + 80 * MS, established_ns=START_NS + 81 * MS)
+    late = exchange(1, slow, request=request(first_ns=START_NS + 90 * MS))
+    early = exchange(2, connection(2), request=request(first_ns=START_NS + 10 * MS))
     entries = written(tmp_path, late, early)["log"]["entries"]
     assert [e["_qtapture"]["number"] for e in entries] == [2, 1]
 
