@@ -21,6 +21,7 @@ _NOT_IN_HOST = re.compile(rb"[^" + _PLAIN + rb"]|" + _ESCAPE)
 
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]{0,31})://([^/?#]*)(.*)", re.DOTALL)
 _HOST_PORT = re.compile(rb"(\[[^\]]*\]|.*?)((?::[0-9]{0,5})?)", re.DOTALL)
+_PORT_ALONE = re.compile(rb"(?::[0-9]*)?")
 _MOST_PORT = 65535
 
 
@@ -71,7 +72,7 @@ def percent_decoded(raw: bytes) -> str:
 
 
 def _names_a_host(authority: bytes) -> bool:
-    return not authority.startswith(b":") and authority != b""
+    return not _PORT_ALONE.fullmatch(authority)
 
 
 def _authority(raw: bytes) -> str:

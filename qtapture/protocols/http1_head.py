@@ -30,6 +30,7 @@ _STATUS_LINE = re.compile(rb"(HTTP/[0-9]\.[0-9])([ \t]+)([0-9]{3})(?:[ \t](.*))?
 _REQUEST_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}(?:[ \t].*)?", re.DOTALL)
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_STATUSES = range(100, 600)  # RFC 9110 15: others are invalid, and are sent all the same
 _DIGITS = re.compile(rb"0*+[0-9]{0,19}(?<=[0-9])")  # more is no length that anybody sends
 # Canonical lines up to the blank one; possessive, for what fails must fail in linear time.
 _PLAIN = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e]*+\r\n)*+\r\n")
@@ -253,7 +254,7 @@ def _status_line(head: Head) -> None:
     head.status = int(match[3])
     reason = match[4] or b""
     head.reason = reason.decode("utf-8" if _is_utf8(reason) else "latin-1")
-    _check_start_line(head, odd=match[2] != b" ")
+    _check_start_line(head, odd=match[2] != b" " or head.status not in _STATUSES)
 
 
 def _check_start_line(head: Head, *, odd: bool) -> None:

@@ -78,8 +78,13 @@ def _shown(content: dict[str, Any]) -> int | None:
     if text is None:
         return None
     if content.get("encoding") == "base64":
-        return len(base64.b64decode(text, validate=True))
-    charset = re.search(r"charset=[\"']?([\w:-]+)", content["mimeType"])
+        try:
+            return len(base64.b64decode(text, validate=True))
+        except ValueError:
+            return -2  # nothing has this size
+    charset = re.search(r"charset=[\"']?([\w:-]+)", content.get("mimeType", ""))
+    if charset and charset[1].lower() in {"utf-16", "utf16"}:
+        return None  # with a mark of its order or without
     try:
         return len(text.encode(charset[1] if charset else "utf-8"))
     except (LookupError, UnicodeError):
@@ -99,13 +104,16 @@ def _places(entry: dict[str, Any]) -> dict[str, bool]:
 
 
 def _order(entries: list[dict[str, Any]]) -> list[str]:
-    starts = [_moment(entry["startedDateTime"]) for entry in entries]
+    starts = [moment for entry in entries if (moment := _moment(entry["startedDateTime"]))]
     return [] if starts == sorted(starts) else ["entries are not in order of time"]
 
 
-def _moment(text: str) -> datetime:
-    """Python 3.11 reads six digits behind the point."""
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+def _moment(text: str) -> datetime | None:
+    """None for what is no date, which the schema tells. Python 3.11 reads six digits."""
+    try:
+        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+    except ValueError:
+        return None
 
 
 def _iter_nonsense(value: Any, place: str = "$") -> Iterator[str]:

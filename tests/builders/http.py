@@ -190,7 +190,7 @@ def _check_message(message: Message | None, end: int) -> None:
     assert 0 < message.first_record <= message.last_record
     assert message.complete == (not message.incomplete_reason)
     assert message.version
-    assert bool(message.method) != bool(message.status)
+    assert bool(message.method) != message.start_line.startswith(b"HTTP/")
     assert message.body.encoded_size == len(encoded(message))
     assert message.body.decoded_size == len(decoded(message))
     for anomaly in message.anomalies:

@@ -137,6 +137,14 @@ def test_a_length_that_is_none_does_not_delimit(value):
     assert encoded(found.response) == b"hi"
 
 
+@pytest.mark.parametrize("status", [b"000", b"099", b"600", b"999"])
+def test_a_status_that_none_can_be_is_shown_and_marked(status):
+    said = b"HTTP/1.1 " + status + b" Odd\r\nContent-Length: 2\r\n\r\nhi"
+    [found] = exchanges([asks(request()), answers(said)])
+    assert (found.response.status, found.response.complete) == (int(status), True)
+    assert codes(found.response) == ["bad_start_line"]
+
+
 def test_zeros_before_a_size_are_no_size():
     zeros = b"0" * 5000
     said = response(200, b"Content-Length: " + zeros + b"2") + b"hi"
