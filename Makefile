@@ -8,12 +8,9 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 BPF := $(wildcard bpf/*.c bpf/*.h)
-CLANG ?= clang-14
-# The dialect of the ahead-of-time object; v3 instructions, as of Linux 5.1.
-BPF_FLAGS := -g -O2 -target bpf -mcpu=v3 -Wall -Werror -I bpf -I /usr/include/$(shell uname -m)-linux-gnu
 PYTEST_ARGS ?= -q -p no:cacheprovider
 
-.PHONY: help setup demo test check bench docs clean test-packages
+.PHONY: help setup demo test check bench docs objects clean test-packages
 
 help:
 	@echo "make setup  .venv/bin/qtapture"
@@ -22,6 +19,7 @@ help:
 	echo "make check  style, types, layers, kernel side"
 	echo "make bench  measure what docs/ states"
 	echo "make docs   write the generated pages anew"
+	echo "make objects  compile the kernel side anew, for the loader that needs no compiler"
 	echo "make clean  remove what was made"
 
 setup: .venv/.stamp-setup
@@ -58,14 +56,17 @@ check: setup
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports >build/lint-imports.log 2>&1 || { cat build/lint-imports.log >&2; exit 1; }
 	$(BIN)/clang-format --dry-run -Werror $(BPF)
-	for arch in x86 arm64; do
-	  $(CLANG) $(BPF_FLAGS) -D__TARGET_ARCH_$$arch -c bpf/qtapture.bpf.c -o build/qtapture.$$arch.o
-	done
+	scripts/objects build/objects
+	diff -rq build/objects bpf/objects || { echo "run make objects: bpf/objects is not what bpf/ compiles to" >&2; exit 1; }
 	echo "check: style, types, layers and the kernel side for x86-64 and arm64 are in order"
 
 bench: setup
 	@scripts/packages record demo
 	scripts/bench
+
+objects:
+	@scripts/packages check
+	scripts/objects bpf/objects
 
 docs: setup
 	@$(BIN)/python scripts/cli_reference.py docs/cli.md

@@ -108,12 +108,12 @@ static inline int in_scope(u32 flags)
 /* Claims a scratch buffer; 0 means that it is ours now. */
 static inline u64 claim(u64 *busy)
 {
-	return __sync_val_compare_and_swap(busy, 0, 1);
+	return QT_CLAIM(busy);
 }
 
 static inline void release(u64 *busy)
 {
-	__sync_val_compare_and_swap(busy, 1, 0);
+	QT_RELEASE(busy);
 }
 
 /* Makes the cursor point at readable bytes; 0 when the call is used up. */

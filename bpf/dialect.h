@@ -31,12 +31,15 @@ typedef __u16 u16;
 typedef __u32 u32;
 typedef __u64 u64;
 typedef __s32 s32;
+typedef __s64 s64;
 #include <linux/bpf.h>
 #define __KERNEL__ /* PT_REGS macros then use the kernel's register names */
 #include "kernel_types.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
+#undef inline /* bcc does the same to every function: tail calls from a subprogram are refused */
+#define inline inline __attribute__((always_inline))
 #define QT_SEC(x) SEC(x)
 #define QT_KREAD(dst, p, T, f) bpf_core_read(&(dst), sizeof(dst), &((struct T *)(p))->f)
 #define QT_ADDR(p, T, f) ((u64)(p) + bpf_core_field_offset(((struct T *)0)->f))
@@ -49,19 +52,19 @@ typedef struct bpf_raw_tracepoint_args qt_tp;
 		__type(key, K);                                                                    \
 		__type(value, V);                                                                  \
 	} name SEC(".maps");                                                                       \
-	static __always_inline __attribute__((unused)) V *name##_get(K *k)                         \
+	static inline __attribute__((unused)) V *name##_get(K *k)                                  \
 	{                                                                                          \
 		return bpf_map_lookup_elem(&name, k);                                              \
 	}                                                                                          \
-	static __always_inline __attribute__((unused)) long name##_set(K *k, V *v)                 \
+	static inline __attribute__((unused)) long name##_set(K *k, V *v)                          \
 	{                                                                                          \
 		return bpf_map_update_elem(&name, k, v, BPF_ANY);                                  \
 	}                                                                                          \
-	static __always_inline __attribute__((unused)) long name##_add(K *k, V *v)                 \
+	static inline __attribute__((unused)) long name##_add(K *k, V *v)                          \
 	{                                                                                          \
 		return bpf_map_update_elem(&name, k, v, BPF_NOEXIST);                              \
 	}                                                                                          \
-	static __always_inline __attribute__((unused)) long name##_del(K *k)                       \
+	static inline __attribute__((unused)) long name##_del(K *k)                                \
 	{                                                                                          \
 		return bpf_map_delete_elem(&name, k);                                              \
 	}
@@ -75,7 +78,7 @@ typedef struct bpf_raw_tracepoint_args qt_tp;
 		__uint(key_size, 4);                                                               \
 		__uint(value_size, 4);                                                             \
 	} name SEC(".maps");                                                                       \
-	static __always_inline long name##_out(void *ctx, void *data, u64 size)                    \
+	static inline long name##_out(void *ctx, void *data, u64 size)                             \
 	{                                                                                          \
 		return bpf_perf_event_output(ctx, &name, BPF_F_CURRENT_CPU, data, size);           \
 	}
@@ -86,10 +89,49 @@ typedef struct bpf_raw_tracepoint_args qt_tp;
 		__uint(key_size, 4);                                                               \
 		__uint(value_size, 4);                                                             \
 	} name SEC(".maps");                                                                       \
-	static __always_inline void name##_jump(void *ctx, u32 at)                                 \
+	static inline void name##_jump(void *ctx, u32 at)                                          \
 	{                                                                                          \
 		bpf_tail_call(ctx, &name, at);                                                     \
 	}
+#endif
+
+/* What this kernel lacks, told by the loader; the verifier never sees a dead branch.
+ * qtapture/capture/features.py has the same names. */
+#define QT_COOKIE 1  /* bpf_get_attach_cookie */
+#define QT_ATOMICS 2 /* atomic operations with a result: known when compiling, see QT_OLD */
+#ifndef QT_BCC
+const volatile u32 qt_without SEC(".rodata") = 0;
+#define QT_WITHOUT qt_without
+#endif
+#define QT_HAS(feature) (!(QT_WITHOUT & (feature)))
+#if defined(QT_BCC) && (QT_WITHOUT & QT_ATOMICS)
+#define QT_OLD
+#endif
+
+/* Kernels before 5.12 have no atomic operation with a result. They also run a program to its
+ * end on its CPU, so that only one that interrupts it can come between. */
+#ifdef QT_OLD
+static inline u64 qt_claimed(u64 *at)
+{
+	u64 before = *(volatile u64 *)at;
+
+	*(volatile u64 *)at = 1;
+	return before;
+}
+static inline u64 qt_added(u64 *at, u64 n)
+{
+	u64 before = *(volatile u64 *)at;
+
+	__sync_fetch_and_add(at, n);
+	return before;
+}
+#define QT_CLAIM(at) qt_claimed(at)
+#define QT_RELEASE(at) (*(volatile u64 *)(at) = 0)
+#define QT_FETCH_ADD(at, n) qt_added(at, n)
+#else
+#define QT_CLAIM(at) __sync_val_compare_and_swap(at, 0, 1)
+#define QT_RELEASE(at) ((void)__sync_val_compare_and_swap(at, 1, 0))
+#define QT_FETCH_ADD(at, n) __sync_fetch_and_add(at, n)
 #endif
 
 /* Registers of the traced program, the same words for both architectures. */

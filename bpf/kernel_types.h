@@ -9,6 +9,10 @@ typedef struct {
 	int counter;
 } atomic_t;
 
+typedef struct {
+	s64 counter;
+} atomic64_t;
+
 struct ns_common {
 	unsigned int inum;
 };
@@ -35,10 +39,14 @@ struct sock_common {
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
-	u64 skc_cookie;
+	atomic64_t skc_cookie;
 };
 
-struct socket;
+struct sock;
+
+struct socket {
+	struct sock *sk;
+};
 
 struct sock {
 	struct socket *sk_socket;
@@ -57,6 +65,7 @@ struct super_block {
 };
 
 struct inode {
+	u16 i_mode;
 	unsigned long i_ino;
 	struct super_block *i_sb;
 };
@@ -67,6 +76,16 @@ struct socket_alloc {
 
 struct file {
 	struct inode *f_inode;
+	void *private_data;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
 };
 
 struct linux_binprm {
@@ -99,6 +118,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct task_struct *real_parent;
 	struct mm_struct *mm;
+	struct files_struct *files;
 	struct signal_struct *signal;
 	struct pid *thread_pid;
 	u64 start_boottime;

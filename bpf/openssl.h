@@ -15,6 +15,8 @@
 #define QT_FN_READ_EX 2
 #define QT_FN_WRITE_EX 3
 #define QT_FN_HANDSHAKE 4
+#define QT_FN_READ_INNER 6 /* what SSL_read and SSL_read_ex both call; low bit: direction */
+#define QT_FN_WRITE_INNER 7
 
 static inline struct qt_thread *thread_of(u64 *id)
 {
@@ -37,15 +39,13 @@ static inline u32 already_in(struct qt_thread *t, u64 ssl, u32 function)
 
 	for (u32 i = 0; i < QT_FRAMES; i++)
 		if (i < t->depth && t->frames[i].ssl == ssl &&
-		    t->frames[i].function == (function & 1))
-			inner = 1;
-		else if (i < t->depth && t->frames[i].ssl == ssl &&
-			 t->frames[i].function == ((function & 1) | 2))
+		    t->frames[i].function != QT_FN_HANDSHAKE &&
+		    (t->frames[i].function & 1) == (function & 1))
 			inner = 1;
 	return inner;
 }
 
-static inline int enter(struct pt_regs *ctx, u32 function)
+static inline int enter(struct pt_regs *ctx, u32 function, u64 done)
 {
 	u64 id = bpf_get_current_pid_tgid();
 	u64 sp = PT_REGS_SP(ctx);
@@ -73,10 +73,10 @@ static inline int enter(struct pt_regs *ctx, u32 function)
 	f->ssl = PT_REGS_PARM1(ctx);
 	f->buf = PT_REGS_PARM2(ctx);
 	f->len = PT_REGS_PARM3(ctx);
-	f->done = PT_REGS_PARM4(ctx);
+	f->done = done;
 	f->begin_ns = bpf_ktime_get_boot_ns();
 	f->function = function;
-	f->library = bpf_get_attach_cookie(ctx);
+	f->library = QT_HAS(QT_COOKIE) ? bpf_get_attach_cookie(ctx) : 0;
 	f->inner = function == QT_FN_HANDSHAKE ? 0 : already_in(t, f->ssl, function);
 	t->depth = at + 1;
 	return 0;
@@ -99,9 +99,7 @@ static inline int leave(struct pt_regs *ctx, struct qt_frame *out)
 			found = 1;
 		}
 	}
-	if (t->depth == 0)
-		threads_del(&id);
-	return found;
+	return found; /* the entry stays: taking it out and in again costs more than the call */
 }
 
 /* How many bytes the call moved. */
@@ -189,7 +187,7 @@ static inline void tls_payload(struct pt_regs *ctx, struct qt_frame *f, u64 n)
 	o = ssl_of(&key);
 	if (!o)
 		return;
-	offset = __sync_fetch_and_add(&o->moved[dir], n);
+	offset = QT_FETCH_ADD(&o->moved[dir], n);
 	if (o->port_out)
 		return;
 	s = tls_scratch_get(&zero);
@@ -219,32 +217,52 @@ static inline void tls_payload(struct pt_regs *ctx, struct qt_frame *f, u64 n)
 QT_SEC("uprobe")
 int on_ssl_read(struct pt_regs *ctx)
 {
-	return enter(ctx, QT_FN_READ);
+	return enter(ctx, QT_FN_READ, PT_REGS_PARM4(ctx));
 }
 
 QT_SEC("uprobe")
 int on_ssl_write(struct pt_regs *ctx)
 {
-	return enter(ctx, QT_FN_WRITE);
+	return enter(ctx, QT_FN_WRITE, PT_REGS_PARM4(ctx));
 }
 
 QT_SEC("uprobe")
 int on_ssl_read_ex(struct pt_regs *ctx)
 {
-	return enter(ctx, QT_FN_READ_EX);
+	return enter(ctx, QT_FN_READ_EX, PT_REGS_PARM4(ctx));
 }
 
 QT_SEC("uprobe")
 int on_ssl_write_ex(struct pt_regs *ctx)
 {
-	return enter(ctx, QT_FN_WRITE_EX);
+	return enter(ctx, QT_FN_WRITE_EX, PT_REGS_PARM4(ctx));
+}
+
+/* The internal functions have the arguments of the _ex forms. */
+QT_SEC("uprobe")
+int on_ssl_read_inner(struct pt_regs *ctx)
+{
+	return enter(ctx, QT_FN_READ_INNER, PT_REGS_PARM4(ctx));
+}
+
+QT_SEC("uprobe")
+int on_ssl_write_inner(struct pt_regs *ctx)
+{
+	return enter(ctx, QT_FN_WRITE_INNER, PT_REGS_PARM4(ctx));
+}
+
+/* From OpenSSL 3.3 on there are flags before the pointer to the count. */
+QT_SEC("uprobe")
+int on_ssl_write_flags(struct pt_regs *ctx)
+{
+	return enter(ctx, QT_FN_WRITE_INNER, PT_REGS_PARM5(ctx));
 }
 
 /* SSL_do_handshake, SSL_connect, SSL_accept: no bytes, but sockets are used inside. */
 QT_SEC("uprobe")
 int on_ssl_handshake(struct pt_regs *ctx)
 {
-	return enter(ctx, QT_FN_HANDSHAKE);
+	return enter(ctx, QT_FN_HANDSHAKE, PT_REGS_PARM4(ctx));
 }
 
 QT_SEC("uprobe")

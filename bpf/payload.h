@@ -28,27 +28,31 @@
 #endif
 
 struct qt_call {
+	u64 fd;   /* first argument */
 	u64 arg1; /* second argument: buffer, vector or message */
 	u64 arg2;
+	u64 arg3;
 	u64 sp;
 	u32 nr;
 };
 
 /* The registers that the program entered the kernel with. */
-static inline void read_call(struct qt_call *c)
+static inline void read_call(struct qt_call *c, u64 regs)
 {
-	u64 regs = bpf_task_pt_regs((void *)bpf_get_current_task_btf());
-
 #if defined(__TARGET_ARCH_arm64) || defined(__aarch64__)
+	QT_KREAD(c->fd, regs, pt_regs, orig_x0);
 	bpf_probe_read_kernel(&c->arg1, 8, (void *)(QT_ADDR(regs, pt_regs, regs) + 8));
 	bpf_probe_read_kernel(&c->arg2, 8, (void *)(QT_ADDR(regs, pt_regs, regs) + 16));
+	bpf_probe_read_kernel(&c->arg3, 8, (void *)(QT_ADDR(regs, pt_regs, regs) + 24));
 	QT_KREAD(c->nr, regs, pt_regs, syscallno);
 	QT_KREAD(c->sp, regs, pt_regs, sp);
 #else
 	u64 nr = 0;
 
+	QT_KREAD(c->fd, regs, pt_regs, di);
 	QT_KREAD(c->arg1, regs, pt_regs, si);
 	QT_KREAD(c->arg2, regs, pt_regs, dx);
+	QT_KREAD(c->arg3, regs, pt_regs, r10);
 	QT_KREAD(nr, regs, pt_regs, orig_ax);
 	QT_KREAD(c->sp, regs, pt_regs, sp);
 	c->nr = nr;
@@ -216,10 +220,9 @@ static inline void fill_sock_sample(struct qt_sock_scratch *s, u64 sk, struct qt
 	s->sample.tls = e->tls[dir];
 }
 
-static inline void sock_payload(void *ctx, u64 sk, u64 len, u32 dir)
+static inline void sock_payload(void *ctx, u64 sk, struct qt_call *call, u64 len, u32 dir)
 {
 	struct qt_cursor at = {};
-	struct qt_call call = {};
 	struct qt_sock_entry *e = entry_of(sk, 0, 1);
 	struct qt_sock_scratch *s;
 	u8 head[QT_RECORD_HEAD + 1] = {};
@@ -233,14 +236,13 @@ static inline void sock_payload(void *ctx, u64 sk, u64 len, u32 dir)
 	if (!e->introduced)
 		introduce(ctx, sk, e);
 	at.left = len;
-	at.offset = __sync_fetch_and_add(&e->seen[dir & 1], len);
-	read_call(&call);
-	readable = find_buffers(&at, &call);
+	at.offset = QT_FETCH_ADD(&e->seen[dir & 1], len);
+	readable = find_buffers(&at, call);
 	n = readable ? peek(&at, head) : 0;
 	if (at.offset == 0 && looks_like_record(head, n))
 		e->tls[dir & 1] = 1;
 	/* out of scope too: its SSL object must know that it is */
-	maybe_join(ctx, sk, e, call.sp, head, n, dir);
+	maybe_join(ctx, sk, e, call->sp, head, n, dir);
 	if (e->port_out)
 		return;
 	mode = wanted_bytes(e, dir & 1, at.offset, head[0]);
@@ -255,7 +257,7 @@ static inline void sock_payload(void *ctx, u64 sk, u64 len, u32 dir)
 	}
 	s->at = at;
 	fill_sock_sample(s, sk, e, dir, mode);
-	s->sample.syscall = call.nr;
+	s->sample.syscall = call->nr;
 	if (!readable) {
 		piece_out(ctx, s, 0, len, QT_MISSING_NO_BUFFER);
 	} else if (mode == QT_MODE_HEAD) {
@@ -267,17 +269,34 @@ static inline void sock_payload(void *ctx, u64 sk, u64 len, u32 dir)
 	release(&s->busy);
 }
 
+/* Records of an SSL object that is known already are only counted: its plaintext is seen. */
+static inline int only_counted(u64 sk, u64 len, u32 dir)
+{
+	struct qt_sock_entry *e = socks_get(&sk);
+
+	if (!e || !e->ssl || !e->heads[dir & 1] || !e->tls[dir & 1])
+		return 0;
+	if (e->ssl_pid != bpf_get_current_pid_tgid() >> 32) /* inherited by fork: another object */
+		return 0;
+	if (e->inode != inode_of(sk))
+		return 0;
+	__sync_fetch_and_add(&e->seen[dir & 1], len);
+	return 1;
+}
+
 static inline int sock_call(qt_tp *ctx, u32 dir)
 {
 	u64 sk = ctx->args[0];
 	s32 len = ctx->args[1];
 	u32 msg_flags = ctx->args[2];
+	struct qt_call call = {};
 
 	if (len <= 0 || (dir == 0 && msg_flags & QT_MSG_PEEK))
 		return 0;
-	if (!in_scope(config_flags()) || !is_tcp(sk))
+	if (!in_scope(config_flags()) || only_counted(sk, len, dir) || !is_tcp(sk))
 		return 0;
-	sock_payload(ctx, sk, len, dir);
+	read_call(&call, bpf_task_pt_regs((void *)bpf_get_current_task_btf()));
+	sock_payload(ctx, sk, &call, len, dir);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "socket.h"
 #include "join.h"
 #include "payload.h"
+#include "syscalls.h"
 #include "openssl.h"
 
 #ifndef QT_BCC

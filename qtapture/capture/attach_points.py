@@ -3,10 +3,13 @@
 Pure: facts of a file in, links to make out. The attacher makes them.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-__all__ = ["FUNCTIONS", "MARKERS", "LinkPlan", "is_tls_library", "plan_links", "unhookable"]
+from qtapture.capture.sites import Family, Site
+
+__all__ = ["FAMILIES", "FUNCTIONS", "MARKERS", "LinkPlan"]
+__all__ += ["is_tls_library", "plan_links", "unhookable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,32 @@ _TABLE: tuple[_Row, ...] = (
     _Row(program="on_ssl_write_ex", functions=("SSL_write_ex",)),
     _Row(program="on_bio_write", functions=("BIO_write",)),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inner:
+    """A family, and the program for its common function by the register of the count."""
+
+    family: Family
+    programs: Mapping[str, str] = field(default_factory=dict)
+    program: str = ""  # whatever the register
+
+
+_INNER: tuple[_Inner, ...] = (
+    _Inner(
+        family=Family(plain="SSL_read", extended="SSL_read_ex"),
+        programs={"rcx": "on_ssl_read_inner"},
+    ),
+    _Inner(
+        family=Family(plain="SSL_write", extended="SSL_write_ex", through="SSL_write_ex2"),
+        programs={"rcx": "on_ssl_write_inner", "r8": "on_ssl_write_flags"},
+    ),
+    _Inner(
+        family=Family(plain="BIO_write", extended="BIO_write_ex", entry_only=True),
+        program="on_bio_write",
+    ),
+)
+FAMILIES: tuple[Family, ...] = tuple(inner.family for inner in _INNER)
 _LINKER = _Row(program="on_link_map", functions=("_dl_debug_state",))
 
 FUNCTIONS: tuple[str, ...] = tuple(
@@ -57,21 +86,46 @@ class LinkPlan:
     program: str
     offsets: tuple[int, ...]
     at_return: bool
+    checked: bool = False  # in the middle of code: the bytes there are looked at once more
 
 
-def plan_links(functions: Mapping[str, int], *, linker: bool) -> tuple[LinkPlan, ...]:
-    """The links for a file with these functions; ``linker``: the dynamic linker's too."""
+def plan_links(
+    functions: Mapping[str, int], *, linker: bool, sites: Mapping[str, Site] | None = None
+) -> tuple[LinkPlan, ...]:
+    """The links for a file with these functions.
+
+    ``linker``: the dynamic linker's too. ``sites``: by the plain function of a family, where
+    something better than the exported functions was proved.
+    """
     rows = (*_TABLE, _LINKER) if linker else _TABLE
-    plans: list[LinkPlan] = []
+    inner = [(row, site) for row in _INNER if (site := _maybe_site(row, sites or {})) is not None]
+    replaced = {name for row, _ in inner for name in row.family.names}
+    plans = [*_inner_plans(inner)]
     for row in rows:
         # Two names of one function are one place.
-        offsets = {functions[name] for name in row.functions if name in functions}
+        offsets = {functions[n] for n in row.functions if n in functions and n not in replaced}
         if offsets:
             plan = LinkPlan(
                 program=row.program, offsets=tuple(sorted(offsets)), at_return=row.at_return
             )
             plans.append(plan)
     return tuple(plans)
+
+
+def _maybe_site(row: _Inner, sites: Mapping[str, Site]) -> Site | None:
+    site = sites.get(row.family.plain)
+    usable = site is not None and site.offsets and (row.program or site.done in row.programs)
+    return site if usable else None
+
+
+def _inner_plans(inner: Iterable[tuple[_Inner, Site]]) -> Iterator[LinkPlan]:
+    for row, site in inner:
+        if not row.family.entry_only:
+            yield LinkPlan(
+                program="on_ssl_return", offsets=site.offsets, at_return=True, checked=True
+            )
+        program = row.program or row.programs[site.done]
+        yield LinkPlan(program=program, offsets=site.offsets, at_return=False, checked=True)
 
 
 def is_tls_library(functions: Mapping[str, int]) -> bool:

@@ -1,7 +1,7 @@
 """The attacher's own process: finds TLS libraries as they are mapped, hooks them, holds the links.
 
-Run as ``python -m qtapture.capture.attacher_child FD``. It reads ELF files of strangers and the
-kernel's news of mappings; the recorder does neither. When the recorder ends, in whatever way,
+Run as ``python -m qtapture.capture.attacher_child FD SITES``. It reads ELF files of strangers and
+the kernel's news of mappings; the recorder does neither. When the recorder ends, in whatever way,
 this ends too, and every probe in programs with it.
 
 It reads before the probes are loaded, so that they are in place soon after.
@@ -50,9 +50,9 @@ _MOST_TOLD = 65_536
 
 
 class _Attacher:
-    def __init__(self, peer: socket.socket) -> None:
+    def __init__(self, peer: socket.socket, *, sites: bool) -> None:
         self._peer = peer
-        self._discovery = Discovery()
+        self._discovery = Discovery(sites=sites)
         self._maps: Maps = {}
         self._steer: list[Ring] = []
         self._shells: set[FileKey] = set()
@@ -68,7 +68,7 @@ class _Attacher:
         self._steer = [
             open_ring(self._maps["steer"], cpu, _STEER_PAGES, each=True) for cpu in online_cpus()
         ]
-        self._discovery.arm(programs, linker=bool(words["stop"]))
+        self._discovery.arm(programs, linker=bool(words["stop"]), attach=words["attach"])
         for key in self._discovery.decided:
             self._mark_decided(key)
         self._tell_libraries()
@@ -180,8 +180,8 @@ class _Attacher:
         for number in sorted({a.number for a in attachments if a.tls}):
             ticks = start_ticks(pid)
             key = (pid, ticks, number)
-            if not ticks or key in self._told:
-                continue
+            if key in self._told and ticks:
+                continue  # ticks are 0 for one that has ended since: its number tells
             self._told[key] = None
             if len(self._told) > _MOST_TOLD:
                 self._told.popitem(last=False)
@@ -192,12 +192,15 @@ class _Attacher:
         self._peer.sendall(line.encode("utf-8", "surrogateescape") + b"\n")
 
 
-def main(descriptor: int) -> None:
-    """Serve the recorder at the other end of a socket until it goes away."""
+def main(descriptor: int, sites: str) -> None:
+    """Serve the recorder at the other end of a socket until it goes away.
+
+    ``sites``: auto, or exported.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with socket.socket(fileno=descriptor) as peer:
         try:
-            _Attacher(peer).run()
+            _Attacher(peer, sites=sites == "auto").run()
         except (BrokenPipeError, ConnectionResetError, EOFError):
             # The recorder has gone: there is nobody left to tell.
             sys.exit(0)
@@ -222,4 +225,4 @@ def _stops(data: bytes) -> Iterable[tuple[int, int]]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2])

@@ -25,9 +25,11 @@ Report = Mapping[str, Any]
 class Attacher:
     """A process that hooks libraries; its reports are facts for the session."""
 
-    def __init__(self) -> None:
-        self._child, self._peer = python_child("qtapture.capture.attacher_child")
+    def __init__(self, sites: str) -> None:
+        """``sites``: auto, or exported."""
+        self._child, self._peer = python_child("qtapture.capture.attacher_child", sites)
         self._rest = b""
+        self.probes = 0  # places that are probed now
 
     @property
     def pid(self) -> int:
@@ -38,15 +40,16 @@ class Attacher:
         """For poll: readable when there are reports."""
         return self._peer.fileno()
 
-    def arm(self, loaded: Loaded, *, stop: bool) -> list[Report]:
+    def arm(self, loaded: Loaded, *, stop: bool, attach: str) -> list[Report]:
         """Hand over programs and maps, and wait until everything known is hooked.
 
         ``stop``: descendants of COMMAND will stand still until it lets them go on.
+        ``attach``: the kind of probes, multi or perf.
 
         Raises:
             HostError: it could not hook anything.
         """
-        send_rights(self._peer, {"stop": stop}, loaded.programs, loaded.maps)
+        send_rights(self._peer, {"stop": stop, "attach": attach}, loaded.programs, loaded.maps)
         reports = self._until("ready", _READY_SECONDS)
         if reports is None:
             raise HostError("the process that attaches probes has failed to start")
@@ -101,7 +104,9 @@ class Attacher:
 
     def _lines(self, piece: bytes) -> list[Report]:
         *lines, self._rest = (self._rest + piece).split(b"\n")
-        return [json.loads(line) for line in lines]
+        reports: list[Report] = [json.loads(line) for line in lines]
+        self.probes += sum(report.get("probes", 0) for report in reports)
+        return reports
 
 
 def receive_rights(peer: socket.socket) -> tuple[dict[str, Any], dict[str, int], dict[str, int]]:

@@ -11,9 +11,13 @@ import struct
 from collections.abc import Iterator, Sequence
 
 __all__ = [
+    "EXPECT_UPROBE_MULTI",
     "Map",
+    "RefusedError",
+    "attach_perf_event",
     "attach_raw_tracepoint",
     "attach_uprobe_multi",
+    "load_program",
     "possible_cpus",
 ]
 
@@ -22,12 +26,23 @@ _SYS_BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
 
 # enum bpf_cmd, include/uapi/linux/bpf.h
 _LOOKUP, _UPDATE, _DELETE, _NEXT_KEY = 1, 2, 3, 4
+_PROG_LOAD = 5
 _RAW_TRACEPOINT_OPEN = 17
 _LINK_CREATE = 28
 
-_TRACE_UPROBE_MULTI = 48
+EXPECT_UPROBE_MULTI = 48  # BPF_TRACE_UPROBE_MULTI
+_PERF_EVENT = 41  # BPF_PERF_EVENT
+_LOG_SIZE = 4096  # of tiny programs
 _UPROBE_MULTI_RETURN = 1
 _ATTR_SIZE = 144  # union bpf_attr of any kernel that has uprobe_multi; zeros are ignored
+
+
+class RefusedError(OSError):
+    """The verifier refused a program; ``log`` is its reason."""
+
+    def __init__(self, error: OSError, log: str) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.log = log
 
 
 class Map:
@@ -84,6 +99,37 @@ class Map:
         return _bpf(command, attributes, none_when=errno.ENOENT)
 
 
+def load_program(kind: int, instructions: bytes, *, expected: int = 0) -> int:
+    """Load a program of a few instructions, to see whether the kernel takes it.
+
+    Raises:
+        RefusedError: it does not.
+    """
+    code = ctypes.create_string_buffer(instructions, len(instructions))
+    license_ = ctypes.create_string_buffer(b"GPL")
+    log = ctypes.create_string_buffer(_LOG_SIZE)
+    # prog_type, insn_cnt, insns, license, log_level, log_size, log_buf, kern_version,
+    # prog_flags, prog_name, prog_ifindex, expected_attach_type
+    attributes = struct.pack(
+        "<IIQQIIQII16sII",
+        *(kind, len(instructions) // 8, _address(code), _address(license_)),
+        *(1, _LOG_SIZE, _address(log), 0, 0, b"", 0, expected),
+    )
+    try:
+        return _must(_bpf(_PROG_LOAD, attributes))
+    except OSError as error:
+        raise RefusedError(error, log.value.decode("utf-8", "replace")) from None
+
+
+def attach_perf_event(program: int, event: int, cookie: int) -> int:
+    """A link that runs the program when a perf event fires (Linux 5.15).
+
+    Raises:
+        OSError: EINVAL where the kernel has no such link.
+    """
+    return _must(_bpf(_LINK_CREATE, struct.pack("<IIIIQ", program, event, _PERF_EVENT, 0, cookie)))
+
+
 def attach_raw_tracepoint(program: int, name: str) -> int:
     """A link that runs the program at a tracepoint; it ends when the descriptor is closed.
 
@@ -109,7 +155,7 @@ def attach_uprobe_multi(
     #   struct uprobe_multi { path, offsets, ref_ctr_offsets, cookies; cnt, flags, pid } }
     attributes = struct.pack(
         "<IIIIQQQQIII4x",
-        *(program, 0, _TRACE_UPROBE_MULTI, 0),
+        *(program, 0, EXPECT_UPROBE_MULTI, 0),
         *(_address(name), ctypes.addressof(places), 0, ctypes.addressof(cookies)),
         *(len(offsets), _UPROBE_MULTI_RETURN if at_return else 0, 0),
     )

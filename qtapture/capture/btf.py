@@ -6,8 +6,8 @@ again.
 
 import ctypes
 from collections.abc import Iterable
-from typing import Any
 
+from qtapture.capture.libbpf import open_libbpf
 from qtapture.errors import HostError
 
 __all__ = ["field_offsets"]
@@ -33,7 +33,7 @@ class _Btf:
     """The host's BTF, opened."""
 
     def __init__(self) -> None:
-        lib = _library()
+        lib = open_libbpf()
         lib.btf__load_vmlinux_btf.restype = ctypes.c_void_p
         lib.btf__type_by_id.restype = ctypes.c_void_p
         lib.btf__type_by_id.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
@@ -102,10 +102,3 @@ def field_offsets(fields: Iterable[tuple[str, str]]) -> dict[tuple[str, str], in
         return {(struct, field): btf.offset(struct, field) for struct, field in fields}
     finally:
         btf.close()
-
-
-def _library() -> Any:
-    try:
-        return ctypes.CDLL("libbpf.so.1", use_errno=True)
-    except OSError:
-        raise HostError("libbpf.so.1 is missing (Debian: apt install libbpf1)") from None

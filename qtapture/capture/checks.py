@@ -6,19 +6,22 @@ Rule 2: what fails says what to do about it.
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from qtapture.capture.bpf import attach_raw_tracepoint, attach_uprobe_multi
+from qtapture.capture.bpf import attach_raw_tracepoint
 from qtapture.capture.btf import field_offsets
-from qtapture.capture.dialect import PROGRAMS
 from qtapture.capture.elf import read_elf
+from qtapture.capture.features import Means, choose_means, detect_features
 from qtapture.capture.kernel_config import open_maps
 from qtapture.capture.loader import Loaded, start_loading
 from qtapture.capture.mappings import iter_mappings, maybe_open
+from qtapture.capture.programs import programs_for
 from qtapture.capture.rings import online_cpus, open_ring, ring_pages
+from qtapture.capture.uprobes import attach_uprobes
 from qtapture.errors import HostError
+from qtapture.timebase import iso_utc, read_anchor
 
 __all__ = ["NEEDED_CAPABILITIES", "Check", "iter_checks"]
 
@@ -31,6 +34,31 @@ NEEDED_CAPABILITIES: dict[str, tuple[int, str]] = {
     "CAP_DAC_READ_SEARCH": (2, "to read files of other users"),
     "CAP_KILL": (5, "to continue processes of COMMAND"),
     "CAP_IPC_LOCK": (14, "for rings past the limit of locked memory"),
+}
+_WISHES = Means(attach="auto", hooks="auto")
+_LOADERS = "install python3-bpfcc or libbpf1 from the distribution, and run as root"
+# Of features.Features: what each gives, and what is done without it.
+_FEATURES: dict[str, tuple[str, str]] = {
+    "uprobe_multi": (
+        "all probes of a library are one link: stopping takes 30 ms",
+        "perf events are used: each probe takes 0.1 s to take out (Linux 6.6 is better)",
+    ),
+    "socklen": (
+        "socket calls are seen without a tax on others",
+        "the end of every system call is looked at (Linux 6.3 is better)",
+    ),
+    "cookie": (
+        "each call names its library",
+        "a process with one library is taken to use that (Linux 5.15 is better)",
+    ),
+    "atomics": (
+        "counters are exact on all CPUs",
+        "threads that write to one socket at once may share an offset (Linux 5.12 is better)",
+    ),
+    "ring_losses": (
+        "rings count what did not fit",
+        "losses are counted by the probes alone (Linux 6.0 is better)",
+    ),
 }
 _RING_MEMORY = 32 << 20  # of one CPU in a recording on two
 _LEAST_SPACE = 1 << 30
@@ -53,23 +81,27 @@ def iter_checks(folder: Path) -> Iterator[Check]:
     yield _btf()
     yield _space(folder)
     yield _cgroups()
+    yield _clock()
     try:
-        loaded = start_loading().result()
+        means = choose_means(detect_features(), _WISHES, without=frozenset())
     except HostError as error:
-        yield Check(
-            name="loader",
-            good=False,
-            detail=str(error),
-            advice="install python3-bpfcc from the distribution, and run as root",
-        )
+        yield Check(name="features", good=False, detail=str(error), advice="run as root")
         return
+    yield from _features()
+    # bcc last: what it loaded is what the rest is tried with, unless only core could.
+    works: list[Loaded] = []
+    for name in ("core", "bcc"):
+        yield _loader(name, means, works)
     try:
-        yield _loader(loaded)
-        yield from _tracepoints(loaded)
-        yield _uprobes(loaded)
-        yield _rings(loaded)
+        if works:
+            yield from _tracepoints(works[-1], means)
+            yield _uprobes(works[-1], means)
+            yield _rings(works[-1])
+        else:
+            yield Check(name="loader", good=False, detail="neither loader works", advice=_LOADERS)
     finally:
-        loaded.close()
+        for loaded in works:
+            loaded.close()
 
 
 def _capabilities() -> Check:
@@ -122,29 +154,55 @@ def _is_unified(root: str) -> bool:
     return Path(root, "cgroup.controllers").exists()
 
 
-def _loader(loaded: Loaded) -> Check:
+def _clock() -> Check:
+    anchor = read_anchor()
+    return Check(
+        name="clock",
+        good=anchor.boottime_ns > 0,
+        detail=f"boot time, {iso_utc(anchor.realtime_ns)} on the wall",
+    )
+
+
+def _features() -> Iterator[Check]:
+    found = detect_features()
+    for name, (good, otherwise) in _FEATURES.items():
+        there = bool(getattr(found, name))
+        yield Check(
+            name=f"feature {name}",
+            good=there,
+            detail=good if there else "this kernel lacks it",
+            advice=otherwise,
+            needed=False,
+        )
+
+
+def _loader(name: str, means: Means, works: list[Loaded]) -> Check:
+    try:
+        loaded = start_loading(replace(means, loader=name)).result()
+    except HostError as error:
+        return Check(
+            name=f"loader {name}", good=False, detail=str(error), advice=_LOADERS, needed=False
+        )
+    works.append(loaded)
     refused = [f"{name}: {log.strip()[-120:]}" for name, log in loaded.refused.items()]
     return Check(
-        name="loader",
+        name=f"loader {name}",
         good=not refused,
-        detail="; ".join(refused) or f"bcc loaded {len(loaded.programs)} programs",
+        detail="; ".join(refused) or f"loaded {len(loaded.programs)} programs",
         advice="what was refused is not recorded; the log names the reason",
     )
 
 
-def _tracepoints(loaded: Loaded) -> Iterator[Check]:
-    for name, program in PROGRAMS.items():
+def _tracepoints(loaded: Loaded, means: Means) -> Iterator[Check]:
+    for name, program in programs_for(means.hooks).items():
         if program.tracepoint and name in loaded.programs:
             attach = partial(attach_raw_tracepoint, loaded.programs[name], program.tracepoint)
-            yield _tried(
-                f"tracepoint {program.tracepoint}",
-                attach,
-                "this kernel lacks it: sock_send_length and sock_recv_length came with Linux 6.3",
-            )
+            yield _tried(f"tracepoint {program.tracepoint}", attach, "this kernel lacks it")
 
 
-def _uprobes(loaded: Loaded) -> Check:
-    """A link on the dynamic linker that this very process has mapped."""
+def _uprobes(loaded: Loaded, means: Means) -> Check:
+    """A probe on the dynamic linker that this very process has mapped."""
+    name = f"uprobes {means.attach}"
     for found in iter_mappings(os.getpid()):
         file = maybe_open(found)
         if file is None:
@@ -154,11 +212,13 @@ def _uprobes(loaded: Loaded) -> Check:
             if offset is not None and "on_link_map" in loaded.programs:
                 path = f"/proc/self/fd/{file.fileno()}"
                 program = loaded.programs["on_link_map"]
-                attach = partial(attach_uprobe_multi, program, path, [offset], 0)
-                return _tried("uprobe_multi", attach, "uprobe_multi links came with Linux 6.6")
-    return Check(
-        name="uprobe_multi", good=False, detail="nothing to try it on: no dynamic linker is mapped"
-    )
+                attach = partial(
+                    attach_uprobes, means.attach, program, path, [offset], 0, at_return=False
+                )
+                return _tried(
+                    name, attach, "this kernel was built without uprobes, or forbids them"
+                )
+    return Check(name=name, good=False, detail="nothing to try it on: no dynamic linker is mapped")
 
 
 def _rings(loaded: Loaded) -> Check:
@@ -182,9 +242,11 @@ def _rings(loaded: Loaded) -> Check:
     return Check(name="rings", good=True, detail=f"{size} MiB on {len(rings)} CPUs, {how}")
 
 
-def _tried(name: str, attach: Callable[[], int], advice: str) -> Check:
+def _tried(name: str, attach: Callable[[], int | list[int]], advice: str) -> Check:
     try:
-        os.close(attach())
+        made = attach()
     except OSError as error:
         return Check(name=name, good=False, detail=str(error.strerror), advice=advice)
+    for descriptor in made if isinstance(made, list) else [made]:
+        os.close(descriptor)
     return Check(name=name, good=True, detail="attached and taken out again")

@@ -7,11 +7,8 @@ with it. Pure: text in, text out.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 __all__ = [
-    "PROGRAMS",
-    "Program",
     "amalgamated",
     "expanded",
     "fields_used",
@@ -19,36 +16,6 @@ __all__ = [
     "offsets_header",
 ]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """One program in bpf/: its kind, and the tracepoint that it hangs on."""
-
-    kind: str  # raw_tp or uprobe
-    tracepoint: str = ""  # empty: attached by the attacher, or reached by a tail call
-    tail_of: str = ""  # the program array that it stands in, at index 0
-
-
-PROGRAMS: dict[str, Program] = {
-    "on_exec": Program(kind="raw_tp", tracepoint="sched_process_exec"),
-    "on_fork": Program(kind="raw_tp", tracepoint="sched_process_fork"),
-    "on_exit": Program(kind="raw_tp", tracepoint="sched_process_exit"),
-    "on_sock_state": Program(kind="raw_tp", tracepoint="inet_sock_set_state"),
-    "on_sock_destroy": Program(kind="raw_tp", tracepoint="tcp_destroy_sock"),
-    "on_sock_recv": Program(kind="raw_tp", tracepoint="sock_recv_length"),
-    "on_sock_send": Program(kind="raw_tp", tracepoint="sock_send_length"),
-    "on_sock_more": Program(kind="raw_tp", tail_of="sock_more"),
-    "on_ssl_read": Program(kind="uprobe"),
-    "on_ssl_write": Program(kind="uprobe"),
-    "on_ssl_read_ex": Program(kind="uprobe"),
-    "on_ssl_write_ex": Program(kind="uprobe"),
-    "on_ssl_handshake": Program(kind="uprobe"),
-    "on_ssl_return": Program(kind="uprobe"),
-    "on_ssl_free": Program(kind="uprobe"),
-    "on_bio_write": Program(kind="uprobe"),
-    "on_link_map": Program(kind="uprobe"),
-    "on_tls_more": Program(kind="uprobe", tail_of="tls_more"),
-}
 
 _INCLUDE = re.compile(r'^#include "([^"]+)"$', re.MULTILINE)
 _MAP = re.compile(r"^QT_(HASH|LRU|PERCPU|ARRAY|PERF|PROGS)\(([^)]*)\)$", re.MULTILINE)

@@ -8,10 +8,11 @@ Rule 3: a refused group of attach points is split and retried; each refusal cost
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 from qtapture.capture.attach_points import (
+    FAMILIES,
     FUNCTIONS,
     MARKERS,
     LinkPlan,
@@ -19,9 +20,10 @@ from qtapture.capture.attach_points import (
     plan_links,
     unhookable,
 )
-from qtapture.capture.bpf import attach_uprobe_multi
-from qtapture.capture.elf import ElfFacts, read_elf
+from qtapture.capture.elf import ElfFacts, read_code, read_elf
 from qtapture.capture.mappings import FileKey, MappedFile, maybe_open
+from qtapture.capture.sites import Site, is_probeable, plan_site
+from qtapture.capture.uprobes import attach_uprobes
 
 __all__ = ["Attachment", "Discovery"]
 
@@ -40,6 +42,8 @@ class Attachment:
     file: IO[bytes] | None  # open until it is hooked
     links: list[int]
     problems: list[str]
+    sites: Mapping[str, Site] = field(default_factory=dict)  # by function
+    probes: int = 0  # places that are probed
     version: str = ""  # of the library beside it, where it does not say its own
 
     def close_file(self) -> None:
@@ -56,7 +60,9 @@ class Attachment:
             "build_id": self.facts.build_id,
             "version": self.facts.version or self.version,
             "hooked": bool(self.links),
+            "probes": self.probes,
             "functions": sorted(self.facts.functions),
+            "sites": {name: _described(site) for name, site in self.sites.items()},
             "detail": "; ".join(self.problems),
         }
 
@@ -64,19 +70,24 @@ class Attachment:
 class Discovery:
     """All files looked at so far. Links are made from `arm` on; reading can begin before."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, sites: bool = True) -> None:
+        """``sites``: look for cheaper places than the exported functions."""
+        self._sites = sites
         self._programs: Mapping[str, int] | None = None
         self._linker = False
+        self._attach_kind = "multi"
         self._by_key: dict[FileKey, Attachment | None] = {}
         self._by_identity: dict[tuple[str, int, int], Attachment] = {}
         self.new: list[Attachment] = []  # since they were last taken
 
-    def arm(self, programs: Mapping[str, int], *, linker: bool) -> None:
+    def arm(self, programs: Mapping[str, int], *, linker: bool, attach: str) -> None:
         """Hook what was found so far, and from now on what is found.
 
-        ``programs`` are descriptors by name; ``linker``: the dynamic linker is hooked too.
+        ``programs`` are descriptors by name; ``linker``: the dynamic linker is hooked too;
+        ``attach``: the kind of probe.
         """
         self._programs = programs
+        self._attach_kind = attach
         self._linker = linker
         for attachment in self._by_identity.values():
             self._link_all(attachment)
@@ -110,9 +121,7 @@ class Discovery:
     def close(self) -> None:
         """Take every probe out."""
         for attachment in self._by_identity.values():
-            for link in attachment.links:
-                os.close(link)
-            attachment.links.clear()
+            _unlink(attachment)
             attachment.close_file()
 
     def _attach(self, found: MappedFile, file: IO[bytes]) -> Attachment | None:
@@ -134,6 +143,7 @@ class Discovery:
             tls=is_tls_library(facts.functions) or bool(other),
             file=file,
             links=[],
+            sites=_planned(file, facts) if self._sites else {},
             problems=[f"no probe for {other}"] if other and not facts.functions else [],
         )
         self._by_identity[identity] = attachment
@@ -143,9 +153,22 @@ class Discovery:
         return attachment
 
     def _link_all(self, attachment: Attachment) -> None:
-        for plan in plan_links(attachment.facts.functions, linker=self._linker):
-            self._link(attachment, plan)
+        self._link_each(attachment, attachment.sites)
+        if attachment.problems and any(site.offsets for site in attachment.sites.values()):
+            # Whatever was wrong with a place in mid-code, the exported functions stay.
+            _unlink(attachment)
+            why = "; ".join(attachment.problems)
+            attachment.problems.clear()
+            attachment.sites = {
+                name: Site(kind="exported", emulated=False, why=why) for name in attachment.sites
+            }
+            self._link_each(attachment, {})
         attachment.close_file()  # the links hold the inode
+
+    def _link_each(self, attachment: Attachment, sites: Mapping[str, Site]) -> None:
+        functions = attachment.facts.functions
+        for plan in plan_links(functions, linker=self._linker, sites=sites):
+            self._link(attachment, plan)
 
     def _link(self, attachment: Attachment, plan: LinkPlan) -> None:
         program = (self._programs or {}).get(plan.program)
@@ -154,21 +177,61 @@ class Discovery:
         if program is None:
             attachment.problems.append(f"{plan.program} was refused by the kernel")
             return
+        if plan.checked and not _still_there(attachment.file, plan.offsets):
+            attachment.problems.append(f"{plan.program}: the code has changed")
+            return
         # The descriptor names the inode itself, whatever has become of the path.
         path = f"/proc/self/fd/{attachment.file.fileno()}"
         for group in _groups(plan.offsets):
             try:
-                link = attach_uprobe_multi(
-                    program, path, group, attachment.number, at_return=plan.at_return
+                links = attach_uprobes(
+                    self._attach_kind,
+                    program,
+                    path,
+                    group,
+                    attachment.number,
+                    at_return=plan.at_return,
                 )
             except OSError as error:
                 if len(group) == 1:
                     place = f"{plan.program} at {group[0]:#x}"
                     attachment.problems.append(f"{place}: {error.strerror}")
                 continue
-            attachment.links.append(link)
+            attachment.links += links
+            attachment.probes += len(group)
             if len(group) == len(plan.offsets):
                 return
+
+
+def _planned(file: IO[bytes], facts: ElfFacts) -> dict[str, Site]:
+    """What disassembly says of each family that a file has."""
+    families = [family for family in FAMILIES if family.plain in facts.functions]
+    if not families:
+        return {}
+    code = read_code(file, [name for family in families for name in family.names])
+    if code is None:
+        return {}
+    return {family.plain: plan_site(code, family) for family in families}
+
+
+def _described(site: Site) -> dict[str, Any]:
+    return {
+        "kind": site.kind,
+        "offsets": list(site.offsets),
+        "emulated": site.emulated,
+        "why": site.why,
+    }
+
+
+def _still_there(file: IO[bytes], offsets: tuple[int, ...]) -> bool:
+    return all(is_probeable(os.pread(file.fileno(), 8, offset)) for offset in offsets)
+
+
+def _unlink(attachment: Attachment) -> None:
+    for link in attachment.links:
+        os.close(link)
+    attachment.links.clear()
+    attachment.probes = 0
 
 
 def _groups(offsets: tuple[int, ...]) -> Iterable[tuple[int, ...]]:

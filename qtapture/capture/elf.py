@@ -12,11 +12,15 @@ from typing import IO, Any
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-__all__ = ["ElfFacts", "read_elf"]
+from qtapture.capture.machine_code import Code, Function, Section
+
+__all__ = ["ElfFacts", "read_code", "read_elf"]
 
 # Symbol names of the largest library seen (a browser's) take 2 MiB.
 _MOST_NAMES = 64 << 20
 # Where a library says its own version; 8 MiB covers every libcrypto seen.
+_EXECINSTR = 4  # SHF_EXECINSTR
+_MOST_RELOCATIONS = 1 << 20  # bytes of a table; libssl's have 30 KiB
 _VERSION_BYTES = 16 << 20
 _VERSION = re.compile(rb"\0((?:OpenSSL|LibreSSL|BoringSSL|AWS-LC) [0-9][0-9a-z.+-]{0,31})[ \0]")
 # What a hostile file can make the parser raise, beside its own errors.
@@ -49,6 +53,64 @@ def read_elf(file: IO[bytes], wanted: Iterable[str], markers: Iterable[str] = ()
         return _read(ELFFile(file), file, tuple(wanted), tuple(markers))
     except _BROKEN as error:
         return ElfFacts(detail=f"not readable as ELF: {type(error).__name__}")
+
+
+def read_code(file: IO[bytes], names: Iterable[str]) -> Code | None:
+    """The machine code that these functions are in; None for what is no x86-64 file, or broken.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        elf = ELFFile(file)
+        if elf.get_machine_arch() != "x64":
+            return None
+        return Code(
+            file=file,
+            functions=_places(elf, tuple(names)),
+            sections=_executable_sections(elf),
+            imports=_imports(elf),
+        )
+    except _BROKEN:
+        return None
+
+
+def _places(elf: Any, names: tuple[str, ...]) -> dict[str, Function]:
+    found = _symbols(elf, list(names))
+    return {
+        name: Function(address=symbol["st_value"], size=symbol["st_size"])
+        for name, symbol in found
+        if symbol["st_shndx"] != "SHN_UNDEF" and symbol["st_info"]["type"] == "STT_FUNC"
+    }
+
+
+def _executable_sections(elf: Any) -> tuple[Section, ...]:
+    return tuple(
+        Section(
+            name=section.name,
+            address=section["sh_addr"],
+            offset=section["sh_offset"],
+            size=section["sh_size"],
+        )
+        for section in elf.iter_sections()
+        if section["sh_flags"] & _EXECINSTR and section["sh_type"] == "SHT_PROGBITS"
+    )
+
+
+def _imports(elf: Any) -> dict[int, str]:
+    """Names by the address of the pointer that a linkage stub jumps through."""
+    symbols = elf.get_section_by_name(".dynsym")
+    found: dict[int, str] = {}
+    if symbols is None:
+        return found
+    for name in (".rela.plt", ".rela.dyn"):
+        table = elf.get_section_by_name(name)
+        if table is None or table["sh_size"] > _MOST_RELOCATIONS:
+            continue
+        for row in table.iter_relocations():
+            if row["r_info_sym"]:
+                found[row["r_offset"]] = symbols.get_symbol(row["r_info_sym"]).name
+    return found
 
 
 def _read(elf: Any, file: IO[bytes], wanted: tuple[str, ...], markers: tuple[str, ...]) -> ElfFacts:

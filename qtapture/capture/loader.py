@@ -6,13 +6,14 @@ import os
 import socket
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import IO, Any
 
 from qtapture.capture.children import python_child
+from qtapture.capture.features import Means, Without
 from qtapture.errors import HostError
 
-__all__ = ["Loaded", "PendingLoad", "start_loading"]
+__all__ = ["Loaded", "PendingLoad", "means_from", "start_loading"]
 
 _MOST_DESCRIPTORS = 253  # SCM_MAX_FD
 _LOADING_SECONDS = 60  # on a slow, busy host; 0.5 s is usual
@@ -23,6 +24,7 @@ _OUTPUT_TAIL = 300  # of what a compiler said, in an error
 class Loaded:
     """Descriptors by name, and the programs that the kernel refused with its reason."""
 
+    loader: str  # bcc or core
     programs: Mapping[str, int]
     maps: Mapping[str, int]
     refused: Mapping[str, str]
@@ -36,10 +38,10 @@ class Loaded:
 class PendingLoad:
     """A loader at work: others can be started while it compiles."""
 
-    def __init__(self) -> None:
+    def __init__(self, means: Means) -> None:
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - outlives this call
         self._child, self._socket = python_child(
-            "qtapture.capture.loader_child", stderr=self._said.fileno()
+            "qtapture.capture.loader_child", json.dumps(asdict(means)), stderr=self._said.fileno()
         )
         self._socket.settimeout(_LOADING_SECONDS)
 
@@ -61,6 +63,7 @@ class PendingLoad:
             raise HostError(f"{answer['error']} {self._words()}".strip())
         count = len(answer["programs"])
         return Loaded(
+            loader=answer["loader"],
             programs=dict(zip(answer["programs"], descriptors[:count], strict=True)),
             maps=dict(zip(answer["maps"], descriptors[count:], strict=True)),
             refused=answer["refused"],
@@ -73,9 +76,15 @@ class PendingLoad:
         return " ".join(text.split())[-_OUTPUT_TAIL:]
 
 
-def start_loading() -> PendingLoad:
-    """Start a child that loads the probes with bcc."""
-    return PendingLoad()
+def start_loading(means: Means) -> PendingLoad:
+    """Start a child that loads the probes."""
+    return PendingLoad(means)
+
+
+def means_from(words: str) -> Means:
+    """The child's end of `start_loading`."""
+    facts = json.loads(words)
+    return Means(**{**facts, "without": Without(facts["without"])})
 
 
 def _receive(peer: socket.socket) -> tuple[dict[str, Any], list[int]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from qtapture.capture.attaching import Attacher, Report
 from qtapture.capture.bpf import attach_raw_tracepoint
-from qtapture.capture.dialect import PROGRAMS
+from qtapture.capture.features import Means
 from qtapture.capture.guarding import Guardian
 from qtapture.capture.kernel_config import (
     Maps,
@@ -20,7 +20,9 @@ from qtapture.capture.kernel_config import (
     write_scope,
 )
 from qtapture.capture.loader import Loaded, start_loading
+from qtapture.capture.programs import PROGRAMS, programs_for
 from qtapture.capture.rings import Ring, online_cpus, open_ring, ring_pages
+from qtapture.capture.uprobes import DETACH_SECONDS
 from qtapture.errors import HostError
 
 __all__ = ["DEFAULT_MEMORY", "RING_NAMES", "Probes"]
@@ -43,6 +45,7 @@ _NO_ROOT = frozenset({errno.EPERM, errno.EACCES})
 class Probes:
     """Everything that is ours in the kernel during one recording."""
 
+    means: Means
     loaded: Loaded
     maps: Maps
     attacher: Attacher
@@ -52,22 +55,23 @@ class Probes:
     refused: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, *, memory: int, stop: bool) -> "Probes":
+    def load(cls, means: Means, *, memory: int, stop: bool) -> "Probes":
         """Load programs and make rings; nothing is recorded before `arm`.
 
-        ``memory``: bytes for all rings together. ``stop``: processes of COMMAND may be stopped.
+        ``means``: how, with every choice made but the loader's. ``memory``: bytes for all rings
+        together. ``stop``: processes of COMMAND may be stopped.
 
         Raises:
             HostError: this host cannot capture.
         """
-        pending = start_loading()
-        attacher = Attacher()  # looks at what is mapped while the probes are compiled
+        pending = start_loading(means)
+        attacher = Attacher(means.sites)  # looks at what is mapped while the probes are compiled
         try:
             loaded = pending.result()
         except HostError:
             attacher.close()
             raise
-        probes = cls(loaded=loaded, maps=open_maps(loaded.maps), attacher=attacher)
+        probes = cls(means=means, loaded=loaded, maps=open_maps(loaded.maps), attacher=attacher)
         try:
             probes.refused.update(loaded.refused)
             probes._open_rings(memory)
@@ -89,10 +93,10 @@ class Probes:
         for pid in self.own_pids():
             self.leave_out(pid)
         write_scope(self.maps, scope, stop=stop)
-        for name, program in PROGRAMS.items():
+        for name, program in programs_for(self.means.hooks).items():
             if program.tracepoint:
                 self._hang_up(name, program.tracepoint)
-        return self.attacher.arm(self.loaded, stop=stop)
+        return self.attacher.arm(self.loaded, stop=stop, attach=self.means.attach)
 
     def own_pids(self) -> list[int]:
         """Our processes: never recorded."""
@@ -127,6 +131,10 @@ class Probes:
             if ring.lost_known
         ]
 
+    def detach_seconds(self) -> float:
+        """How long `detach` is going to take; perf events are taken out one by one."""
+        return self.attacher.probes * DETACH_SECONDS if self.means.attach == "perf" else 0.0
+
     def detach(self) -> list[Report]:
         """Take every probe out; what is in the rings stays to be drained."""
         reports = self.attacher.detach()
@@ -156,7 +164,8 @@ class Probes:
         for number, (name, budget) in enumerate(zip(RING_NAMES, budgets, strict=True)):
             rings = self.rings.setdefault(number, [])
             for cpu in cpus:
-                rings.append(open_ring(self.maps[name], cpu, ring_pages(budget)))
+                losses = self.means.ring_losses
+                rings.append(open_ring(self.maps[name], cpu, ring_pages(budget), losses=losses))
 
     def _link_tails(self) -> None:
         for name, program in PROGRAMS.items():

@@ -15,7 +15,15 @@ from dataclasses import dataclass
 
 from qtapture.capture.bpf import Map
 
-__all__ = ["Ring", "online_cpus", "open_mapping_ring", "open_ring", "ring_pages"]
+__all__ = [
+    "Ring",
+    "counts_losses",
+    "online_cpus",
+    "open_mapping_ring",
+    "open_ring",
+    "perf_event_open",
+    "ring_pages",
+]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYS_PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}[platform.machine()]
@@ -104,15 +112,17 @@ class Ring:
         return self.memory[base + first : base + self.size] + self.memory[base : base + wrapped]
 
 
-def open_ring(table: Map, cpu: int, pages: int, *, each: bool = False) -> Ring:
-    """The ring of one CPU, put into a perf event array. ``each``: every sample wakes its reader.
+def open_ring(table: Map, cpu: int, pages: int, *, each: bool = False, losses: bool = True) -> Ring:
+    """The ring of one CPU, put into a perf event array.
+
+    ``each``: every sample wakes its reader. ``losses``: ask the kernel to count what did not fit.
 
     Raises:
         OSError: EPERM where memory may not be locked, ENODEV where the CPU is offline.
     """
     flags = _FLAG_WATERMARK
     descriptor, lost_known = _open_output(
-        cpu, flags, 1 if each else pages * mmap.PAGESIZE // _WATERMARK_SHARE
+        cpu, flags, 1 if each else pages * mmap.PAGESIZE // _WATERMARK_SHARE, losses=losses
     )
     ring = _mapped(descriptor, cpu, pages, lost_known=lost_known)
     table.set(struct.pack("<I", cpu), struct.pack("<I", descriptor))
@@ -128,7 +138,7 @@ def open_mapping_ring(cpu: int, pages: int) -> Ring:
     """
     flags = _FLAG_MMAP | _FLAG_MMAP2 | _FLAG_WATERMARK
     attributes = _attributes(_SW_DUMMY, flags, watermark=1)
-    return _mapped(_perf_event_open(attributes, cpu), cpu, pages, lost_known=False)
+    return _mapped(perf_event_open(attributes, cpu), cpu, pages, lost_known=False)
 
 
 def online_cpus() -> list[int]:
@@ -140,6 +150,16 @@ def online_cpus() -> list[int]:
         first, _, last = part.partition("-")
         numbers.extend(range(int(first), int(last or first) + 1))
     return numbers
+
+
+def counts_losses() -> bool:
+    """Whether rings of this kernel count what did not fit (PERF_FORMAT_LOST)."""
+    try:
+        descriptor, known = _open_output(online_cpus()[0], 0, 1, losses=True)
+    except OSError:
+        return False
+    os.close(descriptor)
+    return known
 
 
 def ring_pages(budget: int) -> int:
@@ -160,9 +180,9 @@ def _mapped(descriptor: int, cpu: int, pages: int, *, lost_known: bool) -> Ring:
     return Ring(cpu=cpu, descriptor=descriptor, memory=memory, size=size, lost_known=lost_known)
 
 
-def _open_output(cpu: int, flags: int, watermark: int) -> tuple[int, bool]:
+def _open_output(cpu: int, flags: int, watermark: int, *, losses: bool) -> tuple[int, bool]:
     """The event, and whether it counts losses: found by asking for it."""
-    for read_format in (_FORMAT_LOST, 0):
+    for read_format in (_FORMAT_LOST, 0) if losses else (0,):
         attributes = _attributes(
             _SW_BPF_OUTPUT,
             flags,
@@ -171,7 +191,7 @@ def _open_output(cpu: int, flags: int, watermark: int) -> tuple[int, bool]:
             read_format=read_format,
         )
         try:
-            return _perf_event_open(attributes, cpu), bool(read_format)
+            return perf_event_open(attributes, cpu), bool(read_format)
         except OSError:
             if not read_format:
                 raise
@@ -190,7 +210,12 @@ def _attributes(
     return head.ljust(_ATTR_SIZE, b"\0")
 
 
-def _perf_event_open(attributes: bytes, cpu: int) -> int:
+def perf_event_open(attributes: bytes, cpu: int) -> int:
+    """Open a perf event for every process, on one CPU.
+
+    Raises:
+        OSError: the kernel's reason.
+    """
     block = ctypes.create_string_buffer(attributes, _ATTR_SIZE)
     descriptor: int = _libc.syscall(_SYS_PERF_EVENT_OPEN, block, -1, cpu, -1, _CLOEXEC)
     if descriptor < 0:

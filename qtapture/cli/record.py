@@ -62,6 +62,27 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
         str | None,
         typer.Option("--memory", metavar="SIZE", help="Rings in memory. Default: 64M."),
     ] = None,
+    loader: Annotated[
+        str, typer.Option("--loader", help="auto, bcc (compiles here) or core (compiled ahead).")
+    ] = "auto",
+    hooks: Annotated[
+        str,
+        typer.Option("--hooks", help="Socket calls: auto, socklen (Linux 6.3) or syscalls."),
+    ] = "auto",
+    attach: Annotated[
+        str,
+        typer.Option("--attach", help="Probes: auto, multi (Linux 6.6) or perf (slow to stop)."),
+    ] = "auto",
+    sites: Annotated[
+        str,
+        typer.Option("--sites", help="Places: auto (the cheapest that are proved) or exported."),
+    ] = "auto",
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without", metavar="FEATURE", help="Do as if this kernel lacked it (see doctor)."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
 ) -> int:
     """Record what processes say over the network into a session file.
@@ -71,6 +92,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
 
     The file holds decrypted traffic and is readable by root alone.
     """
+    from qtapture.capture.features import Means  # noqa: PLC0415
     from qtapture.capture.kernel_config import Scope  # noqa: PLC0415
     from qtapture.capture.probes import DEFAULT_MEMORY  # noqa: PLC0415
     from qtapture.record import RecordOptions, record  # noqa: PLC0415
@@ -91,6 +113,8 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
         duration_ns=None if duration is None else parse_duration(duration),
         max_size=None if max_size is None else parse_size(max_size),
         memory=DEFAULT_MEMORY if memory is None else parse_size(memory),
+        means=Means(loader=loader, attach=attach, hooks=hooks, sites=sites),
+        without=frozenset(without or ()),
         force=force,
         argv=tuple(sys.argv),
     )

@@ -22,6 +22,7 @@ __all__ = ["Books", "SideChoice", "assemble"]
 
 
 # Header facts that every export may state.
+_TICK_NS = 10_000_000
 _FACTS = ("uuid", "host", "machine", "kernel", "boot_id", "tool")
 
 
@@ -56,6 +57,35 @@ class Books:
         self.end_ns = max(self.end_ns, time_ns)
 
 
+def _find_short_lives(books: Books) -> None:
+    """Mappings of processes that had ended when the attacher looked: by number and time."""
+    nameless = {key: rows for key, rows in books.mapped.items() if not key[1]}
+    starts: dict[int, list[int]] = {}
+    for process in books.processes:
+        starts.setdefault(process.pid, []).append(process.start_ticks)
+    for key, rows in nameless.items():
+        del books.mapped[key]
+        for row in rows:
+            before = [at for at in starts.get(key[0], ()) if at * _TICK_NS <= row[0]]
+            if before:
+                books.mapped.setdefault((key[0], max(before)), []).append(row)
+
+
+def _name_libraries(books: Books) -> None:
+    """Kernels before 5.15 do not say whose probe it was: a process with one library used that."""
+    for row in books.sockets.objects.values():
+        if row.library:
+            continue
+        mapped = {
+            library
+            for key in row.speakers.first
+            for _, library, _ in books.mapped.get(key, ())
+            if library in books.libraries and books.libraries[library].hooked
+        }
+        if len(mapped) == 1:
+            row.library = mapped.pop()
+
+
 def assemble(books: Books, header: Mapping[str, Any], late: Late, side: SideChoice) -> Plan:
     """Pair, judge, number and route everything that the survey saw."""
     anchor = _maybe_anchor(header)
@@ -63,6 +93,8 @@ def assemble(books: Books, header: Mapping[str, Any], late: Late, side: SideChoi
         books.anchors.insert(0, anchor)
         books.see(anchor.boottime_ns)
     books.sockets.add_idle()
+    _find_short_lives(books)
+    _name_libraries(books)
     books.port_scope = _has_port_scope(header)
     entries = sorted(_iter_entries(books, side), key=lambda entry: entry.order)
     connections, routes, holes = build(entries, books.processes, books.libraries)

@@ -20,6 +20,9 @@ from qtapture.timebase import Anchor, iso_utc
 __all__ = ["anchor_body", "header", "json_body", "loss_body", "ring_loss_body", "round_body"]
 
 # qtapture.reassembly reads these; formats/session.md is normative.
+# By qt_tls_data.function. The last two are what the first four call: seen where that is cheaper.
+_FUNCTIONS = ["SSL_read", "SSL_write", "SSL_read_ex", "SSL_write_ex", "SSL_do_handshake", ""]
+_FUNCTIONS += ["ssl_read_internal", "ssl_write_internal"]
 # A directory service may list a whole company.
 _MOST_USERS = 1000
 _ANCHOR = struct.Struct("<QQQ")
@@ -49,10 +52,12 @@ def header(options: RecordOptions, anchor: Anchor, probes: Probes, max_size: int
             "realtime_ns": anchor.realtime_ns,
         },
         "cpus": os.cpu_count(),
-        "loader": "bcc",
-        "attach": "multi",
-        "hooks": "socklen",
-        "functions": ["SSL_read", "SSL_write", "SSL_read_ex", "SSL_write_ex"],
+        "loader": probes.loaded.loader,
+        "attach": probes.means.attach,
+        "hooks": probes.means.hooks,
+        "sites": probes.means.sites,
+        "without": [feature.name for feature in probes.means.without],
+        "functions": _FUNCTIONS,
         "refused": dict(probes.refused),
         "scope": scope_facts(options.scope, options.command),
         "limits": {

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qtapture.capture.features import ATTACHES, HOOKS, LOADERS, SITES, Means
 from qtapture.capture.kernel_config import Scope
 from qtapture.capture.probes import DEFAULT_MEMORY
 from qtapture.errors import UsageError
@@ -28,6 +29,8 @@ class RecordOptions:
     duration_ns: int | None = None
     max_size: int | None = None
     memory: int = DEFAULT_MEMORY
+    means: Means = field(default_factory=lambda: Means(attach="auto", hooks="auto"))
+    without: frozenset[str] = frozenset()  # features that count as absent
     force: bool = False
     argv: tuple[str, ...] = ()
 
@@ -43,6 +46,15 @@ class RecordOptions:
         for port in self.scope.ports:
             if not 0 < port <= _LARGEST_PORT:
                 raise UsageError(f"{port} is no port")
+        wishes = (
+            ("--loader", self.means.loader, LOADERS),
+            ("--attach", self.means.attach, ATTACHES),
+            ("--hooks", self.means.hooks, HOOKS),
+            ("--sites", self.means.sites, SITES),
+        )
+        for option, wish, known in wishes:
+            if wish not in known:
+                raise UsageError(f"{option} {wish}: one of {', '.join(known)}")
 
 
 def parse_duration(text: str) -> int:

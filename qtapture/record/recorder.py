@@ -7,6 +7,7 @@ import signal
 import sys
 from dataclasses import dataclass, replace
 
+from qtapture.capture.features import choose_means, detect_features
 from qtapture.capture.probes import Probes
 from qtapture.errors import CaptureError, HostError
 from qtapture.record.command import Command, failure_status, start_command
@@ -29,6 +30,7 @@ __all__ = ["record"]
 # The rings are looked at so often when nothing wakes us: what a program's call returned half a
 # second ago is in the file, through here (50 ms), the queue and the 250 ms of a chunk.
 _ROUND_MS = 50
+_LONG_SECONDS = 0.5  # somebody waits: it is said beforehand
 _DISK_ENDED = 1
 _OURS_FAILED = 125
 _ENDED_BY_DISK = frozenset({"disk", "write error", "probes lost"})
@@ -66,7 +68,8 @@ def record(options: RecordOptions) -> int:
             command = start_command(options.command, stdout=2 if options.output is None else None)
         with signals_as_bytes() as wakeup:
             stop = command is not None
-            probes = Probes.load(memory=options.memory, stop=stop)
+            means = choose_means(detect_features(), options.means, without=options.without)
+            probes = Probes.load(means, memory=options.memory, stop=stop)
             with contextlib.closing(probes):
                 recorder = _Recorder(options, target, probes, command, wakeup)
                 recorder.begin()
@@ -234,6 +237,9 @@ class _Recorder:
 
     def _end(self) -> None:
         """Probes out, rings empty, accounts closed, file closed."""
+        seconds = self._probes.detach_seconds()
+        if seconds >= _LONG_SECONDS:
+            say(f"taking the probes out takes about {seconds:.1f} s on this kernel")
         self._drain.report(self._probes.detach())
         self._drain.finish()
         facts = {

@@ -58,6 +58,12 @@ def run(*arguments: object, status: int = 0) -> str:
     return result.stdout
 
 
+def run_client(command: list[object]) -> None:
+    """Run a client to its end; it must have had its answer."""
+    words = [str(word) for word in command]
+    subprocess.run(words, check=True, capture_output=True, timeout=_SECONDS)
+
+
 @dataclass
 class Recording:
     """A recording that goes on while a test does something: a context manager."""

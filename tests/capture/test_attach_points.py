@@ -7,7 +7,7 @@ from qtapture.capture.attach_points import (
     plan_links,
     unhookable,
 )
-from qtapture.capture.dialect import PROGRAMS
+from qtapture.capture.programs import PROGRAMS
 
 LIBSSL = {name: 0x1000 * (at + 1) for at, name in enumerate(FUNCTIONS) if name.startswith("SSL_")}
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from qtapture import resources
 from qtapture.capture.dialect import (
-    PROGRAMS,
     amalgamated,
     expanded,
     fields_used,
     map_names,
     offsets_header,
 )
+from qtapture.capture.programs import PROGRAMS
 
 
 def source() -> str:

@@ -46,15 +46,22 @@ def attached(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[int, i
         made: list[tuple[int, int, bool]] = []
 
         def attach(
-            program: int, path: str, offsets: Sequence[int], cookie: int, *, at_return: bool = False
-        ) -> int:
+            kind: str,
+            program: int,
+            path: str,
+            offsets: Sequence[int],
+            cookie: int,
+            *,
+            at_return: bool,
+        ) -> list[int]:
+            assert kind == "multi"
             assert path.startswith("/proc/self/fd/")
             if refused & set(offsets):
                 raise OSError(errno.EINVAL, "Invalid argument")
             made.extend((program, offset, at_return) for offset in offsets)
-            return os.open(os.devnull, os.O_RDONLY)
+            return [os.open(os.devnull, os.O_RDONLY)]
 
-        monkeypatch.setattr(module, "attach_uprobe_multi", attach)
+        monkeypatch.setattr(module, "attach_uprobes", attach)
         return made
 
     return use
@@ -69,7 +76,7 @@ def mapped(path: Path, device: int = 1) -> MappedFile:
 def test_a_library_is_hooked_at_every_function(library: Path, attached) -> None:
     made = attached()
     found = Discovery()
-    found.arm(PROGRAMS, linker=False)
+    found.arm(PROGRAMS, linker=False, attach="multi")
     attachment = found.decide(mapped(library))
     assert attachment is not None
     assert attachment.problems == []
@@ -86,7 +93,7 @@ def test_what_is_found_before_the_probes_are_loaded_is_hooked_when_they_are(
     found = Discovery()
     found.decide(mapped(library))
     assert made == []
-    found.arm(PROGRAMS, linker=False)
+    found.arm(PROGRAMS, linker=False, attach="multi")
     assert made
     found.close()
 
@@ -98,7 +105,7 @@ def test_a_refused_group_is_split_and_costs_one_point_alone(library: Path, attac
     probe.close()
     made = attached(frozenset({functions["SSL_connect"]}))
     found = Discovery()
-    found.arm(PROGRAMS, linker=False)
+    found.arm(PROGRAMS, linker=False, attach="multi")
     attachment = found.decide(mapped(library))
     returns = {offset for _, offset, at_return in made if at_return}
     assert functions["SSL_write"] in returns
@@ -114,7 +121,9 @@ def test_a_refused_group_is_split_and_costs_one_point_alone(library: Path, attac
 def test_a_program_that_the_kernel_refused_is_named(library: Path, attached) -> None:
     attached()
     found = Discovery()
-    found.arm({k: v for k, v in PROGRAMS.items() if k != "on_bio_write"}, linker=False)
+    found.arm(
+        {k: v for k, v in PROGRAMS.items() if k != "on_bio_write"}, linker=False, attach="multi"
+    )
     attachment = found.decide(mapped(library))
     assert attachment.problems == ["on_bio_write was refused by the kernel"]
     found.close()
@@ -123,7 +132,7 @@ def test_a_program_that_the_kernel_refused_is_named(library: Path, attached) -> 
 def test_one_file_under_two_devices_is_hooked_once(library: Path, attached) -> None:
     made = attached()
     found = Discovery()
-    found.arm(PROGRAMS, linker=False)
+    found.arm(PROGRAMS, linker=False, attach="multi")
     first = found.decide(mapped(library, device=1))
     count = len(made)
     assert found.decide(mapped(library, device=2)) is first
@@ -142,7 +151,7 @@ def test_a_file_that_nobody_can_open_any_more_stays_undecided(tmp_path: Path, at
 def test_a_file_without_points_is_decided_and_forgotten(attached) -> None:
     made = attached()
     found = Discovery()
-    found.arm(PROGRAMS, linker=False)
+    found.arm(PROGRAMS, linker=False, attach="multi")
     plain = mapped(Path("/bin/true"))
     assert found.decide(plain) is None
     assert found.is_decided(plain.key)

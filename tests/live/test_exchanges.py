@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from builders.clients import asyncio_python, blocking_python, curl
 from builders.nginx import Nginx
-from builders.recording import Recording, record_command, run
+from builders.recording import Recording, record_command, run, run_client
 from builders.replays import Seen, exchanges
 
 from qtapture.analysis import open_analysis
@@ -126,13 +126,6 @@ def test_a_connection_that_was_open_before_is_in_the_file_and_marked(
     assert connection.older
     assert connection.client_process is not None
     assert connection.client_process.pid == os.getpid()
-
-
-def run_client(command: list[object]) -> None:
-    """Run a client to its end; it must have had its answer."""
-    import subprocess
-
-    subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=60)
 
 
 def test_a_port_scope_leaves_out_what_speaks_elsewhere(nginx: Nginx, tmp_path: Path) -> None:
