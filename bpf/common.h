@@ -11,10 +11,12 @@ static inline void count(u32 kind, u64 bytes, long failed)
 	if (!c)
 		return;
 	__sync_fetch_and_add(&c->submitted, 1);
-	__sync_fetch_and_add(&c->submitted_bytes, bytes);
+	if (bytes) /* clang makes an atomic "or 0" of adding nothing, which Linux 5.10 lacks */
+		__sync_fetch_and_add(&c->submitted_bytes, bytes);
 	if (failed) {
 		__sync_fetch_and_add(&c->lost, 1);
-		__sync_fetch_and_add(&c->lost_bytes, bytes);
+		if (bytes)
+			__sync_fetch_and_add(&c->lost_bytes, bytes);
 	}
 }
 
@@ -25,7 +27,8 @@ static inline void count_skipped(u32 kind, u64 bytes)
 	if (!c)
 		return;
 	__sync_fetch_and_add(&c->skipped, 1);
-	__sync_fetch_and_add(&c->skipped_bytes, bytes);
+	if (bytes)
+		__sync_fetch_and_add(&c->skipped_bytes, bytes);
 }
 
 static inline u64 ticks_of(u64 task)
@@ -114,6 +117,21 @@ static inline u64 claim(u64 *busy)
 static inline void release(u64 *busy)
 {
 	QT_RELEASE(busy);
+}
+
+/* 1 <= *n <= most, in two steps that clang cannot make one of: with a wrap in it, the verifier
+ * of Linux 6.1 does not follow. */
+static inline int bounded(u64 *n, u64 most)
+{
+	u64 value = *n;
+
+	if (value == 0)
+		return 0;
+	QT_OPAQUE(value);
+	if (value > most)
+		return 0;
+	*n = value;
+	return 1;
 }
 
 /* Makes the cursor point at readable bytes; 0 when the call is used up. */

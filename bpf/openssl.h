@@ -137,8 +137,7 @@ static inline int tls_piece(void *ctx, struct qt_tls_scratch *s)
 	u64 n = s->at.left > QT_PIECE ? QT_PIECE : s->at.left;
 	long failed;
 
-	QT_OPAQUE(n);
-	if (n == 0 || n > QT_PIECE)
+	if (!bounded(&n, QT_PIECE))
 		return 0;
 	failed = bpf_probe_read_user(s->data, n, (void *)s->at.base);
 	tls_piece_out(ctx, s, failed ? 0 : n, n, failed ? QT_MISSING_FAULT : 0);

@@ -173,8 +173,7 @@ static inline u64 peek(struct qt_cursor *at, u8 *head)
 
 	if (n > QT_RECORD_HEAD)
 		n = QT_RECORD_HEAD;
-	QT_OPAQUE(n);
-	if (n == 0 || n > QT_RECORD_HEAD || bpf_probe_read_user(head, n, (void *)at->base))
+	if (!bounded(&n, QT_RECORD_HEAD) || bpf_probe_read_user(head, n, (void *)at->base))
 		return 0;
 	return n;
 }

@@ -94,8 +94,7 @@ static inline void exec_args(void *ctx, struct qt_exec_scratch *s, u64 mm)
 	for (u32 i = 0; i < QT_ARG_PIECES; i++) {
 		u64 size = n > QT_PIECE ? QT_PIECE : n;
 
-		QT_OPAQUE(size);
-		if (size == 0 || size > QT_PIECE)
+		if (!bounded(&size, QT_PIECE))
 			return;
 		if (bpf_probe_read_user(s->data, size, (void *)start))
 			return;

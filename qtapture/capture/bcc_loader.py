@@ -4,11 +4,13 @@ Only in the loader child: bcc brings 120 MB of LLVM into a process and changes i
 while it compiles.
 """
 
+import contextlib
 import importlib.util
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -53,10 +55,12 @@ def load_with_bcc(means: Means) -> Loaded:
     programs: dict[str, int] = {}
     refused: dict[str, str] = {}
     for name, program in programs_for(means.hooks).items():
+        said: list[str] = []
         try:
-            programs[name] = _load_one(bcc, module, name, program, expected)
+            with _stderr_into(said):
+                programs[name] = _load_one(bcc, module, name, program, expected)
         except Exception as error:  # noqa: BLE001 - as above
-            refused[name] = str(error)[-_LOG_TAIL:]
+            refused[name] = "".join([*said, str(error)])[-_LOG_TAIL:]
     maps = {name: module[name].get_fd() for name in map_names(text)}
     return Loaded(loader="bcc", programs=programs, maps=maps, refused=refused)
 
@@ -70,6 +74,21 @@ def _compiled(bcc: ModuleType, text: str, offsets: str, means: Means) -> Any:
         return bcc.BPF(text=text, cflags=[*flags, f"-DQT_WITHOUT={int(means.without)}"])
     finally:
         shutil.rmtree(tree)
+
+
+@contextlib.contextmanager
+def _stderr_into(said: list[str]) -> Iterator[None]:
+    """bcc prints the verifier's log to descriptor 2; here it becomes text."""
+    log, before = os.memfd_create("log"), os.dup(2)
+    os.dup2(log, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        with open(log, "rb") as file:  # noqa: PTH123 - a descriptor
+            file.seek(0)
+            said.append(file.read().decode("utf-8", "replace"))
 
 
 def _source(name: str) -> Path:

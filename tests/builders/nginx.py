@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,6 +46,7 @@ class Nginx:
     https: int
     http: int
     process: subprocess.Popen[bytes] | None = None
+    changes: dict[str, str] = field(default_factory=dict)  # of the configuration's words
 
     @classmethod
     def prepare(cls, folder: Path) -> Self:
@@ -75,15 +76,17 @@ class Nginx:
 
     def __enter__(self) -> Self:
         config = self.folder / "nginx.conf"
-        config.write_text(
-            _CONFIG.format(
-                folder=self.folder,
-                https=self.https,
-                http=self.http,
-                cert=self.certificate.path,
-                key=self.certificate.key,
-            )
+        text = _CONFIG.format(
+            folder=self.folder,
+            https=self.https,
+            http=self.http,
+            cert=self.certificate.path,
+            key=self.certificate.key,
         )
+        for words, others in self.changes.items():
+            assert words in text
+            text = text.replace(words, others)
+        config.write_text(text)
         self.process = subprocess.Popen(
             ["/usr/sbin/nginx", "-c", config, "-p", self.folder, "-e", self.folder / "error.log"],
             stderr=subprocess.PIPE,

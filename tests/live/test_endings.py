@@ -145,10 +145,10 @@ def test_not_being_root_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
-def test_a_host_without_bcc_is_told_what_to_install(tmp_path: Path) -> None:
+def test_who_asks_for_bcc_where_it_is_not_is_told_what_to_install(tmp_path: Path) -> None:
     # A mount of its own hides the package from this process alone.
     script = 'mount -t tmpfs none /usr/lib/python3/dist-packages/bcc && exec "$@"'
-    command = qtapture("record", "-o", tmp_path / "a.qtap")
+    command = qtapture("record", "--loader", "bcc", "-o", tmp_path / "a.qtap")
     result = subprocess.run(
         ["unshare", "-m", "/bin/sh", "-c", script, "sh", *command],
         capture_output=True,

@@ -5,35 +5,52 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from builders.recording import Recording, record_command, run, wait_until
+
+from qtapture.capture.attach_points import FAMILIES
+from qtapture.capture.elf import read_code, read_elf
+from qtapture.capture.mappings import iter_mappings
+from qtapture.capture.sites import plan_site
 
 INT3 = b"\xcc"  # what a uprobe puts in place of an instruction
 
 
-def first_byte() -> bytes:
-    """Of SSL_write as it is mapped into this very process."""
-    library = ctypes.CDLL("libssl.so.3")
-    return ctypes.string_at(ctypes.cast(library.SSL_write, ctypes.c_void_p), 1)
+@pytest.fixture(params=["auto", "exported"])
+def probed(request: pytest.FixtureRequest) -> tuple[tuple[str, str], Callable[[], bytes]]:
+    """Options, and what stands where SSL_write is then probed, in this very process."""
+    function = ctypes.cast(ctypes.CDLL("libssl.so.3").SSL_write, ctypes.c_void_p).value
+    path = next(m.path for m in iter_mappings(os.getpid()) if "libssl.so.3" in m.path)
+    family = next(family for family in FAMILIES if family.plain == "SSL_write")
+    with Path(path).open("rb") as file:
+        exported = read_elf(file, ["SSL_write"]).functions["SSL_write"]
+        code = read_code(file, family.names)
+        site = plan_site(code, family)
+    away = site.offsets[0] - exported if request.param == "auto" else 0
+    return ("--sites", request.param), lambda: ctypes.string_at(function + away, 1)
 
 
-def test_the_breakpoint_goes_when_the_recording_ends(tmp_path: Path) -> None:
-    before = first_byte()
+def test_the_breakpoint_goes_when_the_recording_ends(tmp_path: Path, probed) -> None:
+    options, byte = probed
+    before = byte()
     assert before != INT3
-    with Recording(tmp_path / "a.qtap") as recording:
-        assert first_byte() == INT3
+    with Recording(tmp_path / "a.qtap", options) as recording:
+        assert byte() == INT3
         recording.stop()
-    assert first_byte() == before
+    assert byte() == before
 
 
-def test_the_breakpoint_goes_when_the_recorder_is_killed(tmp_path: Path) -> None:
-    before = first_byte()
-    with Recording(tmp_path / "a.qtap") as recording:
-        assert first_byte() == INT3
+def test_the_breakpoint_goes_when_the_recorder_is_killed(tmp_path: Path, probed) -> None:
+    options, byte = probed
+    before = byte()
+    with Recording(tmp_path / "a.qtap", options) as recording:
+        assert byte() == INT3
         recording.process.kill()
         recording.process.wait()
-        wait_until(lambda: first_byte() == before, "the kernel takes the probe out")
+        wait_until(lambda: byte() == before, "the kernel takes the probe out")
 
 
 def test_none_of_our_processes_outlives_a_killed_recorder(tmp_path: Path) -> None:
