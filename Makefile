@@ -10,12 +10,14 @@ BIN := .venv/bin
 BPF := $(wildcard bpf/*.c bpf/*.h)
 PYTEST_ARGS ?= -q -p no:cacheprovider
 
-.PHONY: help setup demo test check bench docs objects clean test-packages
+.PHONY: help setup demo test check bench docs objects clean test-packages test-kernels soak
 
 help:
 	@echo "make setup  .venv/bin/qtapture"
 	echo "make demo   set up, record a real HTTPS exchange, export it (root)"
 	echo "make test   set up and run all checks and tests (root, for the live ones)"
+	echo "make soak   hundreds of kills and long floods (root)"
+	echo "make test-kernels  record on other kernels, in emulated machines (root)"
 	echo "make check  style, types, layers, kernel side"
 	echo "make bench  measure what docs/ states"
 	echo "make docs   write the generated pages anew"
@@ -47,7 +49,15 @@ tests/npm/node_modules/.stamp-npm: $(wildcard tests/npm/package.json tests/npm/p
 	touch $@
 
 test: test-packages check
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) --ignore tests/kernels
+
+soak: test-packages
+	@QTAPTURE_SOAK=1 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/live/test_kills.py tests/live/test_hardships.py tests/live/test_accounting.py
+
+test-kernels: test-packages
+	@scripts/packages kernels
+	scripts/kernels bullseye bookworm trixie
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/kernels
 
 check: setup
 	@scripts/packages check

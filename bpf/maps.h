@@ -7,6 +7,7 @@
 #define QT_PIECES 32         /* per program: more costs seconds in the verifier */
 #define QT_HEAD_BYTES 64     /* of a call on a TLS socket: covers QT_RECORD_HEAD */
 #define QT_HELLO_BYTES 65536 /* per direction: every hello seen in the wild fits */
+#define QT_PACED 65536       /* writes beyond it are copied record by record */
 #define QT_FRAMES 4          /* TLS calls nested in one thread; TLS in TLS needs two */
 
 /* qt_config.flags; qtapture/capture/kernel_config.py has the same names */
@@ -63,6 +64,7 @@ struct qt_ssl_key {
 struct qt_ssl_entry {
 	u64 birth_ns;
 	u64 moved[2]; /* bytes by direction: read, written */
+	u64 ahead;    /* bytes of a large write that were copied before it has returned */
 	struct qt_sockid sock;
 	u64 port_out; /* as the socket that it speaks over, which may be gone before it */
 };

@@ -4,6 +4,8 @@
  *
  * Rule 1: bytes are read at return: what a write was given is certainly mapped then, and
  *         what came of the call is known.
+ *         A large write is copied at its records' pace instead, or it would be more than a ring
+ *         holds: each BIO_write inside it copies the next piece.
  * Rule 2: SSL_peek is not hooked: what it shows is read again.
  */
 #ifndef QT_OPENSSL_H
@@ -172,6 +174,32 @@ int on_tls_more(struct pt_regs *ctx)
 	return 0;
 }
 
+static inline void fill_tls_sample(struct qt_tls_scratch *s, struct qt_frame *f,
+				   struct qt_ssl_entry *o, u64 call_len)
+{
+	fill_head(&s->sample.head, QT_TLS_DATA, QT_KIND_TLS, 0);
+	s->sample.ssl = f->ssl;
+	s->sample.ssl_birth_ns = o->birth_ns;
+	s->sample.sock = o->sock;
+	s->sample.call_id = f->begin_ns;
+	s->sample.call_len = call_len;
+	s->sample.direction = f->function & 1;
+	s->sample.function = f->function;
+	s->sample.library = f->library;
+	s->sample.call_begin_ns = f->begin_ns;
+}
+
+/* What of n bytes that a call moved was copied before; the rest of it belongs to a retry. */
+static inline u64 taken_ahead(struct qt_ssl_entry *o, u32 dir, u64 n)
+{
+	u64 ahead = dir ? o->ahead : 0;
+	u64 taken = ahead < n ? ahead : n;
+
+	if (ahead)
+		o->ahead = ahead - taken;
+	return taken;
+}
+
 static inline void tls_payload(struct pt_regs *ctx, struct qt_frame *f, u64 n)
 {
 	u32 dir = f->function & 1;
@@ -180,6 +208,7 @@ static inline void tls_payload(struct pt_regs *ctx, struct qt_frame *f, u64 n)
 	struct qt_ssl_entry *o;
 	u32 zero = 0;
 	u64 offset;
+	u64 taken;
 
 	key.ssl = f->ssl;
 	key.pid = bpf_get_current_pid_tgid() >> 32;
@@ -187,28 +216,20 @@ static inline void tls_payload(struct pt_regs *ctx, struct qt_frame *f, u64 n)
 	if (!o)
 		return;
 	offset = QT_FETCH_ADD(&o->moved[dir], n);
-	if (o->port_out)
+	taken = taken_ahead(o, dir, n);
+	if (o->port_out || taken == n)
 		return;
 	s = tls_scratch_get(&zero);
 	if (!s)
 		return;
 	if (claim(&s->busy)) {
-		count_skipped(QT_KIND_TLS, n);
+		count_skipped(QT_KIND_TLS, n - taken);
 		return;
 	}
-	fill_head(&s->sample.head, QT_TLS_DATA, QT_KIND_TLS, 0);
-	s->sample.ssl = f->ssl;
-	s->sample.ssl_birth_ns = o->birth_ns;
-	s->sample.sock = o->sock;
-	s->sample.call_id = s->sample.head.time_ns;
-	s->sample.call_len = n;
-	s->sample.direction = dir;
-	s->sample.function = f->function;
-	s->sample.library = f->library;
-	s->sample.call_begin_ns = f->begin_ns;
-	s->at.base = f->buf;
-	s->at.left = n;
-	s->at.done = 0;
+	fill_tls_sample(s, f, o, n);
+	s->at.base = f->buf + taken;
+	s->at.left = n - taken;
+	s->at.done = taken;
 	s->at.offset = offset;
 	rest_of_tls_call(ctx, s);
 }
@@ -314,6 +335,31 @@ int on_ssl_free(struct pt_regs *ctx)
 	return 0;
 }
 
+/* A record of application data goes out inside a large write: its next piece is due. */
+static inline void pace(struct pt_regs *ctx, struct qt_frame *f, struct qt_ssl_entry *o)
+{
+	struct qt_tls_scratch *s;
+	u64 ahead = o->ahead;
+	u32 zero = 0;
+	u8 type = 0;
+
+	if (!(f->function & 1) || f->inner || f->len <= QT_PACED || ahead + QT_PIECE > f->len)
+		return;
+	if (bpf_probe_read_user(&type, 1, (void *)PT_REGS_PARM2(ctx)) || type != 23)
+		return;
+	s = tls_scratch_get(&zero);
+	if (!s || claim(&s->busy))
+		return; /* its turn comes with the next record, or at the return */
+	fill_tls_sample(s, f, o, f->len);
+	s->at.base = f->buf + ahead;
+	s->at.left = QT_PIECE;
+	s->at.done = ahead;
+	s->at.offset = o->moved[1];
+	tls_piece(ctx, s);
+	o->ahead = ahead + QT_PIECE;
+	release(&s->busy);
+}
+
 /* BIO_write: remembers the head of each record that an unjoined SSL object gives out. */
 QT_SEC("uprobe")
 int on_bio_write(struct pt_regs *ctx)
@@ -321,15 +367,29 @@ int on_bio_write(struct pt_regs *ctx)
 	struct qt_record_key record = {};
 	struct qt_ssl_key key = {};
 	struct qt_ssl_entry *o;
-	u64 ssl = enclosing_ssl(PT_REGS_SP(ctx));
+	u64 id = bpf_get_current_pid_tgid();
+	struct qt_thread *t = threads_get(&id);
+	struct qt_frame *f;
 	s32 len = PT_REGS_PARM3(ctx);
+	u64 ssl;
+	u64 at;
 
-	if (!ssl || len < QT_RECORD_HEAD)
+	if (!t || len < QT_RECORD_HEAD)
 		return 0;
+	at = enclosing_call(t, PT_REGS_SP(ctx));
+	QT_OPAQUE(at); /* the verifier sees a bound, not what came before it */
+	if (at >= QT_FRAMES)
+		return 0;
+	f = &t->frames[at];
+	ssl = f->ssl;
 	key.ssl = ssl;
 	key.pid = bpf_get_current_pid_tgid() >> 32;
 	o = ssl_of(&key);
-	if (!o || o->sock.sk)
+	if (!o)
+		return 0;
+	if (f->len > QT_PACED && f->function != QT_FN_HANDSHAKE && !o->port_out)
+		pace(ctx, f, o);
+	if (o->sock.sk)
 		return 0;
 	if (bpf_probe_read_user(record.head, QT_RECORD_HEAD, (void *)PT_REGS_PARM2(ctx)))
 		return 0;

@@ -1,8 +1,8 @@
 """The attacher's own process: finds TLS libraries as they are mapped, hooks them, holds the links.
 
-Run as ``python -m qtapture.capture.attacher_child FD SITES``. It reads ELF files of strangers and
-the kernel's news of mappings; the recorder does neither. When the recorder ends, in whatever way,
-this ends too, and every probe in programs with it.
+Run as ``python -m qtapture.capture.attacher_child FD SITES``. It reads the kernel's news of
+mappings and has the files read by a child without privileges; the recorder does neither. When the
+recorder ends, in whatever way, this ends too, and every probe in programs with it.
 
 It reads before the probes are loaded, so that they are in place soon after.
 """
@@ -32,6 +32,7 @@ from qtapture.capture.mappings import (
     iter_pids,
     start_ticks,
 )
+from qtapture.capture.parsing import Parser
 from qtapture.capture.rings import Ring, online_cpus, open_mapping_ring, open_ring
 from qtapture.timebase import boottime_ns
 
@@ -52,7 +53,8 @@ _MOST_TOLD = 65_536
 class _Attacher:
     def __init__(self, peer: socket.socket, *, sites: bool) -> None:
         self._peer = peer
-        self._discovery = Discovery(sites=sites)
+        self._parser = Parser()
+        self._discovery = Discovery(self._parser.parse, sites=sites)
         self._maps: Maps = {}
         self._steer: list[Ring] = []
         self._shells: set[FileKey] = set()
@@ -65,6 +67,7 @@ class _Attacher:
         found = [(pid, self._decide_all(pid)) for pid in iter_pids()]
         words, programs, maps = receive_rights(self._peer)
         self._maps = open_maps(maps)
+        add_member(self._maps, self._parser.pid, Member.OUT)
         self._steer = [
             open_ring(self._maps["steer"], cpu, _STEER_PAGES, each=True) for cpu in online_cpus()
         ]
@@ -78,6 +81,7 @@ class _Attacher:
         self._say("ready")
         self._follow()
         self._discovery.close()
+        self._parser.close()
         self._say("detached")
 
     def _follow(self) -> None:

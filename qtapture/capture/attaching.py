@@ -5,6 +5,7 @@ import json
 import selectors
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from qtapture.capture.children import python_child
@@ -35,6 +36,14 @@ class Attacher:
     def pid(self) -> int:
         """Its process: never to be recorded."""
         return self._child.pid
+
+    def child_pids(self) -> list[int]:
+        """Its own children: the one that parses."""
+        try:
+            text = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii")
+        except OSError:
+            return []  # a kernel without CONFIG_PROC_CHILDREN: its snapshot shows one of ours
+        return [int(word) for word in text.split()]
 
     def fileno(self) -> int:
         """For poll: readable when there are reports."""

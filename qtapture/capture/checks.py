@@ -23,18 +23,22 @@ from qtapture.capture.uprobes import attach_uprobes
 from qtapture.errors import HostError
 from qtapture.timebase import iso_utc, read_anchor
 
-__all__ = ["NEEDED_CAPABILITIES", "Check", "iter_checks"]
+__all__ = ["HELPFUL_CAPABILITIES", "NEEDED_CAPABILITIES", "Check", "iter_checks"]
 
 # Numbers of include/uapi/linux/capability.h, and what each is for.
 NEEDED_CAPABILITIES: dict[str, tuple[int, str]] = {
     "CAP_BPF": (39, "to load programs and maps"),
-    "CAP_PERFMON": (38, "to read kernel memory and open rings"),
-    "CAP_SYS_ADMIN": (21, "to attach to other users' programs and open what they map"),
-    "CAP_SYS_PTRACE": (19, "to see what other users' processes map"),
-    "CAP_DAC_READ_SEARCH": (2, "to read files of other users"),
-    "CAP_KILL": (5, "to continue processes of COMMAND"),
+    "CAP_PERFMON": (38, "to read memory from programs, to attach them and to open rings"),
     "CAP_IPC_LOCK": (14, "for rings past the limit of locked memory"),
 }
+# Without these the recording sees less of other users' processes.
+HELPFUL_CAPABILITIES: dict[str, tuple[int, str]] = {
+    "CAP_SYS_PTRACE": (19, "to see what other users' processes map and which sockets they hold"),
+    "CAP_DAC_READ_SEARCH": (2, "to read files of other users"),
+    "CAP_CHECKPOINT_RESTORE": (40, "to open libraries that were deleted or replaced since"),
+    "CAP_KILL": (5, "to continue processes of COMMAND that changed their user"),
+}
+_CHECKPOINT_RESTORE, _SYS_ADMIN = 40, 21  # the latter includes the former
 _WISHES = Means(attach="auto", hooks="auto")
 _LOADERS = "install python3-bpfcc or libbpf1 from the distribution, and run as root"
 # Of features.Features: what each gives, and what is done without it.
@@ -77,7 +81,7 @@ class Check:
 
 def iter_checks(folder: Path) -> Iterator[Check]:
     """All checks, each when it is asked for; ``folder`` is where a session would be written."""
-    yield _capabilities()
+    yield from _capabilities()
     yield _btf()
     yield _space(folder)
     yield _cgroups()
@@ -104,16 +108,24 @@ def iter_checks(folder: Path) -> Iterator[Check]:
             loaded.close()
 
 
-def _capabilities() -> Check:
+def _capabilities() -> Iterator[Check]:
+    rows = (("capabilities", NEEDED_CAPABILITIES), ("more capabilities", HELPFUL_CAPABILITIES))
+    for name, wanted in rows:
+        missing = [each for each, (bit, _) in wanted.items() if not _has_capability(bit)]
+        yield Check(
+            name=name,
+            good=not missing,
+            detail=f"missing {', '.join(missing)}" if missing else ", ".join(wanted),
+            advice="run as root, or give the process the missing capabilities",
+            needed=wanted is NEEDED_CAPABILITIES,
+        )
+
+
+def _has_capability(bit: int) -> bool:
     status = Path("/proc/self/status").read_text("utf-8")
     effective = int(next(line for line in status.splitlines() if "CapEff" in line).split()[1], 16)
-    missing = [name for name, (bit, _) in NEEDED_CAPABILITIES.items() if not effective >> bit & 1]
-    return Check(
-        name="capabilities",
-        good=not missing,
-        detail=f"missing {', '.join(missing)}" if missing else ", ".join(NEEDED_CAPABILITIES),
-        advice="run as root, or give the process the missing capabilities",
-    )
+    implied = bit == _CHECKPOINT_RESTORE and effective >> _SYS_ADMIN & 1
+    return bool(effective >> bit & 1 or implied)
 
 
 def _btf() -> Check:

@@ -7,22 +7,15 @@ Rule 3: a refused group of attach points is split and retried; each refusal cost
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from qtapture.capture.attach_points import (
-    FAMILIES,
-    FUNCTIONS,
-    MARKERS,
-    LinkPlan,
-    is_tls_library,
-    plan_links,
-    unhookable,
-)
-from qtapture.capture.elf import ElfFacts, read_code, read_elf
+from qtapture.capture.attach_points import LinkPlan, is_tls_library, plan_links, unhookable
+from qtapture.capture.elf import ElfFacts
 from qtapture.capture.mappings import FileKey, MappedFile, maybe_open
-from qtapture.capture.sites import Site, is_probeable, plan_site
+from qtapture.capture.parsing import Parsed
+from qtapture.capture.sites import Site, is_probeable
 from qtapture.capture.uprobes import attach_uprobes
 
 __all__ = ["Attachment", "Discovery"]
@@ -70,8 +63,9 @@ class Attachment:
 class Discovery:
     """All files looked at so far. Links are made from `arm` on; reading can begin before."""
 
-    def __init__(self, *, sites: bool = True) -> None:
-        """``sites``: look for cheaper places than the exported functions."""
+    def __init__(self, parse: Callable[[IO[bytes]], Parsed], *, sites: bool = True) -> None:
+        """``parse``: reads a file. ``sites``: use cheaper places than the exported functions."""
+        self._parse = parse
         self._sites = sites
         self._programs: Mapping[str, int] | None = None
         self._linker = False
@@ -126,10 +120,11 @@ class Discovery:
 
     def _attach(self, found: MappedFile, file: IO[bytes]) -> Attachment | None:
         try:
-            facts = read_elf(file, FUNCTIONS, MARKERS)
+            parsed = self._parse(file)
             status = os.fstat(file.fileno())
         except OSError:
             return None
+        facts = parsed.facts
         other = unhookable(facts.names)
         if not facts.functions and not other:
             return None
@@ -143,7 +138,7 @@ class Discovery:
             tls=is_tls_library(facts.functions) or bool(other),
             file=file,
             links=[],
-            sites=_planned(file, facts) if self._sites else {},
+            sites=parsed.sites if self._sites else {},
             problems=[f"no probe for {other}"] if other and not facts.functions else [],
         )
         self._by_identity[identity] = attachment
@@ -201,17 +196,6 @@ class Discovery:
             attachment.probes += len(group)
             if len(group) == len(plan.offsets):
                 return
-
-
-def _planned(file: IO[bytes], facts: ElfFacts) -> dict[str, Site]:
-    """What disassembly says of each family that a file has."""
-    families = [family for family in FAMILIES if family.plain in facts.functions]
-    if not families:
-        return {}
-    code = read_code(file, [name for family in families for name in family.names])
-    if code is None:
-        return {}
-    return {family.plain: plan_site(code, family) for family in families}
 
 
 def _described(site: Site) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def _chosen(option: str, wish: str, best: str, other: str, *, have: bool) -> str
 
 def _refusal(error: OSError) -> str:
     if error.errno in {errno.EPERM, errno.EACCES}:
-        return "the kernel refuses: root or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN are needed"
+        return "the kernel refuses: root, or CAP_BPF, CAP_PERFMON and CAP_IPC_LOCK, are needed"
     return f"the kernel refuses even an empty program: {error.strerror}"
 
 

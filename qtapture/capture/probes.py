@@ -101,7 +101,7 @@ class Probes:
     def own_pids(self) -> list[int]:
         """Our processes: never recorded."""
         others = [self.guardian.pid] if self.guardian else []
-        return [os.getpid(), self.attacher.pid, *others]
+        return [os.getpid(), self.attacher.pid, *self.attacher.child_pids(), *others]
 
     def add_command(self, pid: int) -> None:
         """A process that stands before its exec: it and its descendants are COMMAND."""
@@ -188,5 +188,5 @@ class Probes:
 
 def _explained(error: OSError) -> str:
     if error.errno in _NO_ROOT:
-        return "the kernel refuses: root or CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN are needed"
+        return "the kernel refuses: root, or CAP_BPF, CAP_PERFMON and CAP_IPC_LOCK, are needed"
     return f"the kernel refuses: {error.strerror}"

@@ -28,12 +28,17 @@ def command(
 
     Exit 0: all is there; 1: recording works, with something missing; 3: this host cannot record.
     """
-    from qtapture.capture.checks import NEEDED_CAPABILITIES, iter_checks  # noqa: PLC0415
+    from qtapture.capture.checks import (  # noqa: PLC0415
+        HELPFUL_CAPABILITIES,
+        NEEDED_CAPABILITIES,
+        iter_checks,
+    )
 
     libraries = None if pid is None else _libraries(pid)
     checks = list(iter_checks(Path.cwd()))
     if json:
-        _print_json(checks, libraries, {n: why for n, (_, why) in NEEDED_CAPABILITIES.items()})
+        wanted = {**NEEDED_CAPABILITIES, **HELPFUL_CAPABILITIES}
+        _print_json(checks, libraries, {name: why for name, (_, why) in wanted.items()})
     else:
         _print(checks, libraries)
     if any(check.needed and not check.good for check in checks):
@@ -45,14 +50,17 @@ def _libraries(pid: int) -> list[dict[str, Any]]:
     """What a recording would find mapped by a process."""
     from qtapture.capture.discovery import Discovery  # noqa: PLC0415
     from qtapture.capture.mappings import iter_mappings, start_ticks  # noqa: PLC0415
+    from qtapture.capture.parsing import Parser  # noqa: PLC0415
     from qtapture.errors import UsageError  # noqa: PLC0415
 
     if not start_ticks(pid):
         raise UsageError(f"no process {pid}")
-    discovery = Discovery()
+    parser = Parser()
+    discovery = Discovery(parser.parse)
     found = {id(a): a for m in iter_mappings(pid) if (a := discovery.decide(m)) is not None}
     rows = [attachment.described() for attachment in found.values() if attachment.tls]
     discovery.close()
+    parser.close()
     return rows
 
 

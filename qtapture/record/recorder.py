@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from qtapture.capture.features import choose_means, detect_features
 from qtapture.capture.probes import Probes
-from qtapture.errors import CaptureError, HostError
+from qtapture.errors import CaptureError
 from qtapture.record.command import Command, failure_status, start_command
 from qtapture.record.drain import Drain
 from qtapture.record.facts import header, json_body
@@ -57,8 +57,6 @@ def record(options: RecordOptions) -> int:
         OSError: the session could not be written at all.
     """
     options.check()
-    if os.geteuid() != 0:
-        raise HostError("recording needs root (or CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN and more)")
     target = open_target(options.output, force=options.force)
     command: Command | None = None
     begun = False
@@ -253,13 +251,21 @@ class _Recorder:
         except OSError as error:
             self._ending.because("write error", str(error))
             say(f"qtapture: {self._target.name}: {error.strerror}: the session was not closed")
-            if self._target.disk is not None:
-                # A chunk that is cut is of no use; without it the file is whole to its last byte.
-                os.ftruncate(self._target.disk, self._writing.whole)
+            self._cut_to_whole_chunks()
             return
         finally:
             self._target.stream.close()
         self._tell(head)
+
+    def _cut_to_whole_chunks(self) -> None:
+        """A chunk that is cut is of no use; without it the file is whole to its last byte."""
+        if self._target.disk is None:
+            return
+        try:
+            os.ftruncate(self._target.disk, self._writing.whole)
+        except OSError as error:
+            # A file system that has become read-only keeps the piece; readers tell where it is.
+            say(f"qtapture: {self._target.name}: {error.strerror}: its last chunk may be cut")
 
     def _tell(self, head: str) -> None:
         drain = self._drain

@@ -70,11 +70,12 @@ class Recording:
 
     session: Path
     options: tuple[object, ...] = ()
+    prefix: tuple[str, ...] = ()  # a command that runs it, as setpriv
     process: subprocess.Popen[str] | None = None
     said: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        command = qtapture("record", "-o", self.session, *self.options)
+        command = [*self.prefix, *qtapture("record", "-o", self.session, *self.options)]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -12,6 +12,7 @@ from qtapture.capture import discovery as module
 from qtapture.capture.attach_points import FUNCTIONS
 from qtapture.capture.discovery import Discovery
 from qtapture.capture.mappings import MappedFile
+from qtapture.capture.parser_child import parse
 
 PROGRAMS = {
     "on_ssl_return": 0,
@@ -75,7 +76,7 @@ def mapped(path: Path, device: int = 1) -> MappedFile:
 
 def test_a_library_is_hooked_at_every_function(library: Path, attached) -> None:
     made = attached()
-    found = Discovery()
+    found = Discovery(parse)
     found.arm(PROGRAMS, linker=False, attach="multi")
     attachment = found.decide(mapped(library))
     assert attachment is not None
@@ -90,7 +91,7 @@ def test_what_is_found_before_the_probes_are_loaded_is_hooked_when_they_are(
     library: Path, attached
 ) -> None:
     made = attached()
-    found = Discovery()
+    found = Discovery(parse)
     found.decide(mapped(library))
     assert made == []
     found.arm(PROGRAMS, linker=False, attach="multi")
@@ -100,11 +101,11 @@ def test_what_is_found_before_the_probes_are_loaded_is_hooked_when_they_are(
 
 def test_a_refused_group_is_split_and_costs_one_point_alone(library: Path, attached) -> None:
     attached()
-    probe = Discovery()
+    probe = Discovery(parse)
     functions = probe.decide(mapped(library)).facts.functions
     probe.close()
     made = attached(frozenset({functions["SSL_connect"]}))
-    found = Discovery()
+    found = Discovery(parse)
     found.arm(PROGRAMS, linker=False, attach="multi")
     attachment = found.decide(mapped(library))
     returns = {offset for _, offset, at_return in made if at_return}
@@ -120,7 +121,7 @@ def test_a_refused_group_is_split_and_costs_one_point_alone(library: Path, attac
 
 def test_a_program_that_the_kernel_refused_is_named(library: Path, attached) -> None:
     attached()
-    found = Discovery()
+    found = Discovery(parse)
     found.arm(
         {k: v for k, v in PROGRAMS.items() if k != "on_bio_write"}, linker=False, attach="multi"
     )
@@ -131,7 +132,7 @@ def test_a_program_that_the_kernel_refused_is_named(library: Path, attached) -> 
 
 def test_one_file_under_two_devices_is_hooked_once(library: Path, attached) -> None:
     made = attached()
-    found = Discovery()
+    found = Discovery(parse)
     found.arm(PROGRAMS, linker=False, attach="multi")
     first = found.decide(mapped(library, device=1))
     count = len(made)
@@ -142,7 +143,7 @@ def test_one_file_under_two_devices_is_hooked_once(library: Path, attached) -> N
 
 def test_a_file_that_nobody_can_open_any_more_stays_undecided(tmp_path: Path, attached) -> None:
     attached()
-    found = Discovery()
+    found = Discovery(parse)
     gone = MappedFile(pid=os.getpid(), start=0, end=0, key=(1, 2), path=str(tmp_path / "gone"))
     assert found.decide(gone) is None
     assert not found.is_decided((1, 2))
@@ -150,7 +151,7 @@ def test_a_file_that_nobody_can_open_any_more_stays_undecided(tmp_path: Path, at
 
 def test_a_file_without_points_is_decided_and_forgotten(attached) -> None:
     made = attached()
-    found = Discovery()
+    found = Discovery(parse)
     found.arm(PROGRAMS, linker=False, attach="multi")
     plain = mapped(Path("/bin/true"))
     assert found.decide(plain) is None

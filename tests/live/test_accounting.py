@@ -1,5 +1,6 @@
 """Every sample is in the file or counted as lost, whatever the load."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -8,8 +9,43 @@ import pytest
 from builders.certificates import make_certificate
 from builders.programs import said_numbers, tls_writer
 from builders.recording import Recorded, Recording, record_command, resident_bytes, run, wait_until
+from builders.scale import scaled
 
 MIB = 1 << 20
+# A client that may not block sends 4 MiB to a server that is in no hurry.
+RETRIES = """
+import hashlib, os, select, socket, ssl, sys, threading, time
+certificate, key = sys.argv[1:]
+server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+server.load_cert_chain(certificate, key)
+listener = socket.create_server(("127.0.0.1", 0))
+
+def serve():
+    end = server.wrap_socket(listener.accept()[0], server_side=True)
+    time.sleep(0.2)
+    while end.recv(65536):
+        time.sleep(0.0005)
+
+threading.Thread(target=serve).start()
+client = ssl.create_default_context(cafile=certificate)
+client.check_hostname = False
+plain = socket.socket()
+plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+plain.connect(listener.getsockname())
+end = client.wrap_socket(plain)
+end.setblocking(False)
+data = os.urandom(4 << 20)
+left, tries = memoryview(data), 0
+while left:
+    try:
+        left = left[end.send(left):]
+    except ssl.SSLWantWriteError:
+        tries += 1
+        select.select([], [end], [])
+end.setblocking(True)
+end.close()
+print(hashlib.sha256(data).hexdigest(), tries)
+"""
 
 
 def account(recorded: Recorded) -> dict[str, dict[str, int]]:
@@ -83,13 +119,43 @@ def test_what_was_lost_is_an_exact_range_of_the_stream(tmp_path: Path) -> None:
     assert {reason["code"] for reason in connection["reasons"]} >= {"lost_samples"}
 
 
-@pytest.mark.parametrize("size", [MIB + 1, 8 * MIB])
+@pytest.mark.parametrize("size", [MIB + 1, 8 * MIB, 16 * MIB])
 def test_a_large_call_is_whole(tmp_path: Path, size: int) -> None:
     program, certificate = tls_writer(tmp_path), make_certificate(tmp_path)
     argv = (program, 1, size, 0, certificate.path, certificate.key)
     result = record_command(tmp_path, *argv)
     (connection,) = json.loads(run("info", "--json", result.session))["connections"]
     assert connection["verdict"] == "complete", connection["reasons"]
+
+
+def test_a_large_write_that_is_tried_again_has_each_byte_once(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    script = tmp_path / "again.py"
+    script.write_text(RETRIES)
+    result = record_command(tmp_path, "/usr/bin/python3", script, certificate.path, certificate.key)
+    assert result.status == 0, result.stderr
+    digest, tries = result.stdout.split()
+    assert int(tries) > 3, "nothing was tried again"
+    run("export", "streams", result.session, "-o", tmp_path / "out")
+    sent = (tmp_path / "out" / "conn-1" / "c2s").read_bytes()
+    assert len(sent) == 4 * MIB
+    assert hashlib.sha256(sent).hexdigest() == digest
+
+
+@pytest.mark.parametrize("size", [64 * MIB, scaled(128 * MIB, 1024 * MIB)])
+def test_a_huge_call_is_whole_or_misses_exact_ranges(tmp_path: Path, size: int) -> None:
+    program, certificate = tls_writer(tmp_path), make_certificate(tmp_path)
+    argv = (program, 1, size, 0, certificate.path, certificate.key)
+    result = record_command(tmp_path, *argv)
+    rows = account(result)
+    (connection,) = json.loads(run("info", "--json", result.session))["connections"]
+    missing = [
+        reason["end"] - reason["start"]
+        for end in connection["endpoints"]
+        for reason in end["reasons"]
+        if reason["code"] == "lost_samples"
+    ]
+    assert sum(missing) == rows["tls"]["lost_bytes"]
 
 
 def test_a_call_larger_than_the_rings_misses_an_exact_range(tmp_path: Path) -> None:
