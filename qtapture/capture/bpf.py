@@ -17,8 +17,11 @@ __all__ = [
     "attach_perf_event",
     "attach_raw_tracepoint",
     "attach_uprobe_multi",
+    "enable_run_times",
     "load_program",
     "possible_cpus",
+    "run_times",
+    "runs_skipped",
 ]
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -28,7 +31,11 @@ _SYS_BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
 _LOOKUP, _UPDATE, _DELETE, _NEXT_KEY = 1, 2, 3, 4
 _PROG_LOAD = 5
 _RAW_TRACEPOINT_OPEN = 17
+_OBJ_GET_INFO_BY_FD = 15
 _LINK_CREATE = 28
+_ENABLE_STATS = 32
+_INFO_SIZE = 232  # struct bpf_prog_info
+_RUN_TIME_AT = 192  # run_time_ns, run_cnt, recursion_misses
 
 EXPECT_UPROBE_MULTI = 48  # BPF_TRACE_UPROBE_MULTI
 _PERF_EVENT = 41  # BPF_PERF_EVENT
@@ -160,6 +167,33 @@ def attach_uprobe_multi(
         *(len(offsets), _UPROBE_MULTI_RETURN if at_return else 0, 0),
     )
     return _must(_bpf(_LINK_CREATE, attributes))
+
+
+def enable_run_times() -> int:
+    """Let the kernel measure programs until the descriptor is closed (Linux 5.8).
+
+    Raises:
+        OSError: EPERM without CAP_SYS_ADMIN.
+    """
+    return _must(_bpf(_ENABLE_STATS, struct.pack("<I", 0)))  # BPF_STATS_RUN_TIME
+
+
+def run_times(program: int) -> tuple[int, int]:
+    """Nanoseconds that a program has run, and how often, while that was measured."""
+    time_ns, runs, _ = _run_counts(program)
+    return time_ns, runs
+
+
+def runs_skipped(program: int) -> int:
+    """How often the kernel did not run a program because it ran already (Linux 5.12)."""
+    return _run_counts(program)[2]
+
+
+def _run_counts(program: int) -> tuple[int, int, int]:
+    info = ctypes.create_string_buffer(_INFO_SIZE)
+    _bpf(_OBJ_GET_INFO_BY_FD, struct.pack("<IIQ", program, _INFO_SIZE, _address(info)))
+    time_ns, runs, skipped = struct.unpack_from("<QQQ", info, _RUN_TIME_AT)
+    return time_ns, runs, skipped
 
 
 def possible_cpus() -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from qtapture.capture.bpf import attach_raw_tracepoint
 from qtapture.capture.btf import field_offsets
 from qtapture.capture.elf import read_elf
-from qtapture.capture.features import Means, choose_means, detect_features
+from qtapture.capture.features import WISHES, Means, choose_means, detect_features
 from qtapture.capture.kernel_config import open_maps
 from qtapture.capture.loader import Loaded, start_loading
 from qtapture.capture.mappings import iter_mappings, maybe_open
@@ -39,7 +39,6 @@ HELPFUL_CAPABILITIES: dict[str, tuple[int, str]] = {
     "CAP_KILL": (5, "to continue processes of COMMAND that changed their user"),
 }
 _CHECKPOINT_RESTORE, _SYS_ADMIN = 40, 21  # the latter includes the former
-_WISHES = Means(attach="auto", hooks="auto")
 _LOADERS = "install python3-bpfcc or libbpf1 from the distribution, and run as root"
 # Of features.Features: what each gives, and what is done without it.
 _FEATURES: dict[str, tuple[str, str]] = {
@@ -87,7 +86,7 @@ def iter_checks(folder: Path) -> Iterator[Check]:
     yield _cgroups()
     yield _clock()
     try:
-        means = choose_means(detect_features(), _WISHES, without=frozenset())
+        means = choose_means(detect_features(), WISHES, without=frozenset())
     except HostError as error:
         yield Check(name="features", good=False, detail=str(error), advice="run as root")
         return

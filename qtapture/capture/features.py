@@ -18,7 +18,7 @@ from qtapture.capture.bpf import (
 from qtapture.capture.rings import counts_losses
 from qtapture.errors import HostError, UsageError
 
-__all__ = ["ATTACHES", "HOOKS", "LOADERS", "SITES", "Features", "Means", "Without"]
+__all__ = ["ATTACHES", "HOOKS", "LOADERS", "SITES", "WISHES", "Features", "Means", "Without"]
 __all__ += ["choose_means", "detect_features"]
 
 LOADERS = ("auto", "bcc", "core")
@@ -66,6 +66,9 @@ class Means:
     sites: str = "auto"
     without: Without = NOTHING
     ring_losses: bool = True
+
+
+WISHES = Means(attach="auto", hooks="auto")  # whatever is best
 
 
 def detect_features() -> Features:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from qtapture.capture.attaching import Attacher, Report
-from qtapture.capture.bpf import attach_raw_tracepoint
+from qtapture.capture.bpf import attach_raw_tracepoint, runs_skipped
 from qtapture.capture.features import Means
 from qtapture.capture.guarding import Guardian
 from qtapture.capture.kernel_config import (
@@ -130,6 +130,11 @@ class Probes:
             for ring in rings
             if ring.lost_known
         ]
+
+    def skipped_runs(self) -> dict[str, int]:
+        """Programs that the kernel did not run, as they ran already, and how often."""
+        found = {name: runs_skipped(number) for name, number in self.loaded.programs.items()}
+        return {name: count for name, count in found.items() if count}
 
     def detach_seconds(self) -> float:
         """How long `detach` is going to take; perf events are taken out one by one."""

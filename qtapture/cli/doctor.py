@@ -22,6 +22,15 @@ def command(
         int | None,
         typer.Option("--pid", help="Say what will be seen of this process.", show_default=False),
     ] = None,
+    cost: Annotated[
+        int | None,
+        typer.Option(
+            "--cost",
+            metavar="PID",
+            help="Measure for three seconds what recording this process costs it.",
+            show_default=False,
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Try everything that a recording needs, and say what to do about what fails.
@@ -34,6 +43,8 @@ def command(
         iter_checks,
     )
 
+    if cost is not None:
+        return _tell_cost(cost, json=json)
     libraries = None if pid is None else _libraries(pid)
     checks = list(iter_checks(Path.cwd()))
     if json:
@@ -46,8 +57,33 @@ def command(
     return 0 if all(check.good for check in checks) else _MISSING
 
 
-def _libraries(pid: int) -> list[dict[str, Any]]:
-    """What a recording would find mapped by a process."""
+def _tell_cost(pid: int, *, json: bool) -> int:
+    """What each program of ours costs a process, as it behaves right now."""
+    from json import dumps  # noqa: PLC0415
+
+    from qtapture.capture.cost import measure_cost  # noqa: PLC0415
+
+    rows = _libraries(pid, everything=True)
+    found = measure_cost(pid, {n: s for row in rows for n, s in row["sites"].items()})
+    if json:
+        typer.echo(dumps(found, indent=2))
+        return 0
+    price = found["probe"]
+    typer.echo(
+        f"a probe here, entry and return: {price['emulated_ns'] / 1000:.2f} us where the kernel "
+        f"emulates the instruction, {price['stepped_ns'] / 1000:.2f} us where it steps over it"
+    )
+    for row in found["programs"]:
+        typer.echo(
+            f"{row['program']:<20} {row['per_second']:>10,.0f} a second, "
+            f"{(row['trap_ns'] + row['run_ns']) / 1000:.2f} us each"
+        )
+    typer.echo(f"together {found['core']:.1%} of a core, as process {pid} behaves now")
+    return 0
+
+
+def _libraries(pid: int, *, everything: bool = False) -> list[dict[str, Any]]:
+    """TLS libraries that a recording would find mapped by a process, or all that it hooks."""
     from qtapture.capture.discovery import Discovery  # noqa: PLC0415
     from qtapture.capture.mappings import iter_mappings, start_ticks  # noqa: PLC0415
     from qtapture.capture.parsing import Parser  # noqa: PLC0415
@@ -58,7 +94,7 @@ def _libraries(pid: int) -> list[dict[str, Any]]:
     parser = Parser()
     discovery = Discovery(parser.parse)
     found = {id(a): a for m in iter_mappings(pid) if (a := discovery.decide(m)) is not None}
-    rows = [attachment.described() for attachment in found.values() if attachment.tls]
+    rows = [attachment.described() for attachment in found.values() if attachment.tls or everything]
     discovery.close()
     parser.close()
     return rows

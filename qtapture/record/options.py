@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qtapture.capture.features import ATTACHES, HOOKS, LOADERS, SITES, Means
+from qtapture.capture.features import ATTACHES, HOOKS, LOADERS, SITES, WISHES, Means
 from qtapture.capture.kernel_config import Scope
 from qtapture.capture.probes import DEFAULT_MEMORY
 from qtapture.errors import UsageError
@@ -29,7 +29,7 @@ class RecordOptions:
     duration_ns: int | None = None
     max_size: int | None = None
     memory: int = DEFAULT_MEMORY
-    means: Means = field(default_factory=lambda: Means(attach="auto", hooks="auto"))
+    means: Means = WISHES
     without: frozenset[str] = frozenset()  # features that count as absent
     force: bool = False
     argv: tuple[str, ...] = ()

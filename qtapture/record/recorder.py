@@ -244,6 +244,7 @@ class _Recorder:
             "reason": self._ending.reason,
             "detail": self._ending.detail,
             "command_status": self._command.status if self._command else None,
+            "skipped_runs": self._probes.skipped_runs(),
         }
         self._writing.event(EventType.END, json_body(facts), boottime_ns())
         try:

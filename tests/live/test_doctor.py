@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 
+from builders.nginx import Nginx
 from builders.recording import qtapture, run
 
 
@@ -36,6 +37,21 @@ def test_a_process_without_tls_is_said_to_have_none() -> None:
         text = run("doctor", "--pid", sleeper.pid)
         sleeper.kill()
     assert "sees no TLS library" in text
+
+
+def test_the_price_for_a_process_is_measured(nginx: Nginx) -> None:
+    url, ca = nginx.url("page.txt"), nginx.certificate.path
+    many = f"while :; do curl -sS --cacert {ca} {url} {url}; done"
+    with subprocess.Popen(["/bin/sh", "-c", many], stdout=subprocess.DEVNULL) as client:
+        facts = json.loads(run("doctor", "--cost", nginx.worker(), "--json"))
+        client.kill()
+    price = facts["probe"]
+    assert 0 < price["emulated_ns"] < price["stepped_ns"]
+    found = {row["program"]: row for row in facts["programs"]}
+    assert found["on_ssl_write_inner"]["per_second"] > 1
+    assert found["on_ssl_write_inner"]["trap_ns"] == price["emulated_ns"]
+    assert found["on_sock_send"]["trap_ns"] == 0
+    assert 0 < facts["core"] < 1
 
 
 def test_an_unknown_process_is_a_matter_of_usage() -> None:
