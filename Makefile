@@ -10,7 +10,7 @@ BIN := .venv/bin
 BPF := $(wildcard bpf/*.c bpf/*.h)
 PYTEST_ARGS ?= -q -p no:cacheprovider
 
-.PHONY: help setup demo test check bench docs objects clean test-packages test-kernels soak
+.PHONY: help setup demo test check bench docs objects clean test-packages test-kernels soak fuzz
 
 help:
 	@echo "make setup  .venv/bin/qtapture"
@@ -18,6 +18,7 @@ help:
 	echo "make test   set up and run all checks and tests (root, for the live ones)"
 	echo "make soak   hundreds of kills and long floods (root)"
 	echo "make test-kernels  record on other kernels, in emulated machines (root)"
+	echo "make fuzz   look for inputs that readers and parsers do not survive"
 	echo "make check  style, types, layers, kernel side"
 	echo "make bench  measure what docs/ states"
 	echo "make docs   write the generated pages anew"
@@ -70,8 +71,32 @@ check: setup
 	diff -rq build/objects bpf/objects || { echo "run make objects: bpf/objects is not what bpf/ compiles to" >&2; exit 1; }
 	echo "check: style, types, layers and the kernel side for x86-64 and arm64 are in order"
 
+# Not a part of `make test`, which holds what was found: tests/fuzz/corpus.
+FUZZ_SECONDS ?= 30
+FUZZ_TARGETS ?= $(notdir $(wildcard tests/fuzz/corpus/*))
+
+fuzz: setup
+	@$(BIN)/python -c 'import atheris' 2>build/fuzz.log || $(BIN)/pip install --quiet \
+	  --disable-pip-version-check --no-input --editable '.[fuzz]' </dev/null >build/fuzz.log 2>&1 || {
+	  echo "pip could not install atheris (details: build/fuzz.log)" >&2
+	  exit 1
+	}
+	failed=0
+	for name in $(FUZZ_TARGETS); do
+	  mkdir -p "build/fuzz/$$name"
+	  PYTHONPATH=tests $(BIN)/python tests/fuzz/runner.py "$$name" $(FUZZ_SECONDS) \
+	    >"build/fuzz/$$name/log" 2>&1 || {
+	    tail -n 40 "build/fuzz/$$name/log" >&2
+	    echo "fuzz: $$name fails (the input is in build/fuzz/$$name)" >&2
+	    failed=1
+	    continue
+	  }
+	  echo "$$name: $$(grep '^Done' "build/fuzz/$$name/log")"
+	done
+	exit $$failed
+
 bench: setup
-	@scripts/packages record demo
+	@scripts/packages record demo bench
 	scripts/bench
 
 objects:
