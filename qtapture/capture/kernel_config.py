@@ -20,6 +20,7 @@ __all__ = [
     "add_member",
     "open_maps",
     "read_counts",
+    "read_members",
     "write_scope",
 ]
 
@@ -133,6 +134,16 @@ def write_scope(maps: Maps, scope: Scope, *, stop: bool) -> None:
 def add_member(maps: Maps, pid: int, member: Member) -> None:
     """Say what one process is to the recording."""
     maps["members"].set(_U32.pack(pid), _U32.pack(member))
+
+
+def read_members(maps: Maps) -> set[int]:
+    """Processes that are in scope, by what the probes and we put down."""
+    found: set[int] = set()
+    for key in maps["members"].iter_keys():
+        value = maps["members"].maybe_get(key)
+        if value and _U32.unpack(value)[0] & Member.IN:
+            found.add(int(_U32.unpack(key)[0]))
+    return found
 
 
 def read_counts(maps: Maps) -> list[tuple[int, ...]]:

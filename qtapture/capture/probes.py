@@ -17,6 +17,7 @@ from qtapture.capture.kernel_config import (
     add_member,
     open_maps,
     read_counts,
+    read_members,
     write_scope,
 )
 from qtapture.capture.loader import Loaded, start_loading
@@ -110,6 +111,10 @@ class Probes:
     def leave_out(self, pid: int) -> None:
         """A process that is never recorded, nor are its children."""
         add_member(self.maps, pid, Member.OUT)
+
+    def members(self) -> set[int]:
+        """Processes that are in scope by name or by birth."""
+        return read_members(self.maps)
 
     def iter_drained(self) -> Iterator[tuple[int, int, bytes]]:
         """(ring, cpu, whole perf records) of all that is in the rings now."""

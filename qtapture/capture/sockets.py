@@ -9,7 +9,7 @@ from typing import Any
 
 from qtapture.capture.processes import ProcFacts
 
-__all__ = ["iter_sockets"]
+__all__ = ["iter_sockets", "network_namespaces"]
 
 # include/net/tcp_states.h
 _STATES = {
@@ -29,7 +29,7 @@ def iter_sockets(
     A listening port tells replay which end is the server.
     """
     owners = _owners(processes, wanted)
-    for netns, pid in sorted(_namespaces(processes).items()):
+    for netns, pid in sorted(network_namespaces(processes).items()):
         for table in ("tcp", "tcp6"):
             for body in _iter_table(Path(f"/proc/{pid}/net/{table}"), netns):
                 body["owners"] = owners.get(body["inode"], [])
@@ -37,7 +37,7 @@ def iter_sockets(
                     yield body
 
 
-def _namespaces(processes: Mapping[int, ProcFacts]) -> dict[int, int]:
+def network_namespaces(processes: Mapping[int, ProcFacts]) -> dict[int, int]:
     """A process in each network namespace, by the namespace's inode."""
     found: dict[int, int] = {}
     for pid in processes:

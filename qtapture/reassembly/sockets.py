@@ -62,6 +62,7 @@ class SocketBook:
         self.listeners: set[tuple[int, int]] = set()  # network namespace, port
         self._latest: dict[SslKey, SslRow] = {}
         self._open_before: list[tuple[int, Mapping[str, Any]]] = []
+        self._open_at_end: dict[int, Mapping[str, Any]] = {}  # by inode
 
     # -------------------------------------------------------------- sockets
 
@@ -206,6 +207,10 @@ class SocketBook:
 
     def snapshot(self, time_ns: int, body: Mapping[str, Any]) -> None:
         """A socket as the kernel listed it: who listens, and what was open before."""
+        if text(body, "at") == "end":
+            if len(self._open_at_end) < MOST_IDLE:
+                self._open_at_end[number(body, "inode")] = body
+            return
         if is_open(body) and len(self._open_before) < MOST_IDLE:
             self._open_before.append((time_ns, body))
         state = body.get("state")
@@ -219,6 +224,21 @@ class SocketBook:
         for row in list(iter_idle(self._open_before, self.sockets.values())):
             self.sockets[row.key] = row
         self._open_before.clear()
+        for row in self.sockets.values():
+            _finish_open(row, self._open_at_end.get(row.inode))
+        self._open_at_end.clear()
+
+
+def _finish_open(row: SocketRow, body: Mapping[str, Any] | None) -> None:
+    """The kernel's counts of a connection that was open when the recording ended."""
+    if body is None or row.closed_ns is not None or row.final is not None or not row.inode:
+        return
+    read, written = body.get("read"), body.get("written")
+    if isinstance(read, int) and isinstance(written, int) and min(read, written) >= 0:
+        row.final = (read, written)
+        for way, total in ((RECEIVED, read), (SENT, written)):
+            # As much as was seen: nothing passed before.
+            row.nothing_before[way] |= total <= row.seen[way]
 
 
 def _local_port(body: Mapping[str, Any]) -> int:

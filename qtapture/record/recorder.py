@@ -17,7 +17,7 @@ from qtapture.record.limits import Limits, choose_max_size
 from qtapture.record.options import RecordOptions
 from qtapture.record.outsiders import is_pipe, other_recordings, pipe_readers
 from qtapture.record.signals import shares_terminal, signals_as_bytes, taken_signals
-from qtapture.record.snapshot import comm_pids, iter_snapshot
+from qtapture.record.snapshot import comm_pids, iter_end_snapshot, iter_snapshot
 from qtapture.record.status import StatusLine, human_size, say, tell_systemd
 from qtapture.record.target import Target, open_target
 from qtapture.record.writing import Writing
@@ -98,6 +98,7 @@ class _Recorder:
         self._command = command
         self._wakeup = wakeup
         self._ending = _Ending()
+        self._nobody: set[int] = set()  # who is never recorded
         self._max_size = choose_max_size(options.max_size, target.disk)
         anchor = read_anchor()
         facts = header(options, anchor, probes, self._max_size)
@@ -140,7 +141,7 @@ class _Recorder:
         for pid in outsiders:
             self._probes.leave_out(pid)
         reports = self._probes.arm(self._options.scope, stop=stop)
-        nobody = outsiders | set(self._probes.own_pids())
+        nobody = self._nobody = outsiders | set(self._probes.own_pids())
         if self._command is not None:
             nobody.add(self._command.pid)  # its exec will tell what it is
         for type_, body in iter_snapshot(self._options.scope, nobody):
@@ -235,6 +236,10 @@ class _Recorder:
 
     def _end(self) -> None:
         """Probes out, rings empty, accounts closed, file closed."""
+        # Before the probes are out: what moves after it is seen, and makes nothing look lost.
+        members = self._probes.members()
+        for type_, body in iter_end_snapshot(self._options.scope, members, self._nobody):
+            self._writing.event(type_, json_body(body), boottime_ns())
         seconds = self._probes.detach_seconds()
         if seconds >= _LONG_SECONDS:
             say(f"taking the probes out takes about {seconds:.1f} s on this kernel")

@@ -6,10 +6,13 @@ from typing import Any
 
 from qtapture.capture.kernel_config import Scope
 from qtapture.capture.processes import ProcFacts, read_processes
-from qtapture.capture.sockets import iter_sockets
+from qtapture.capture.socket_counts import read_socket_counts
+from qtapture.capture.sockets import iter_sockets, network_namespaces
 from qtapture.source import EventType
 
-__all__ = ["comm_pids", "iter_snapshot"]
+__all__ = ["comm_pids", "iter_end_snapshot", "iter_snapshot"]
+
+_ESTABLISHED = "ESTABLISHED"
 
 
 def iter_snapshot(scope: Scope, own: set[int]) -> Iterator[tuple[EventType, dict[str, Any]]]:
@@ -24,6 +27,23 @@ def iter_snapshot(scope: Scope, own: set[int]) -> Iterator[tuple[EventType, dict
     for body in iter_sockets(processes, wanted):
         if not scope.ports or {body["local_port"], body["peer_port"]} & set(scope.ports):
             yield EventType.SOCKET, body
+
+
+def iter_end_snapshot(
+    scope: Scope, members: set[int], own: set[int]
+) -> Iterator[tuple[EventType, dict[str, Any]]]:
+    """SOCKET records of connections that are still open, with what they have moved in all.
+
+    ``members``: processes that came into scope during the recording.
+    """
+    processes = {pid: p for pid, p in read_processes().items() if p.exe and pid not in own}
+    wanted = sorted(_wanted(scope, processes) | members & processes.keys())
+    counts = read_socket_counts(network_namespaces(processes))
+    for body in iter_sockets(processes, wanted):
+        ports = {body["local_port"], body["peer_port"]}
+        if body["state"] == _ESTABLISHED and not (scope.ports and not ports & set(scope.ports)):
+            read, written = counts.get((body["netns"], body["inode"]), (None, None))
+            yield EventType.SOCKET, {**body, "at": "end", "read": read, "written": written}
 
 
 def comm_pids(comms: tuple[str, ...]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 from builders.clients import SYSTEM_PYTHON
-from builders.recording import record_command, run
+from builders.recording import Recording, record_command, run
 from builders.replays import exchanges
 
 from qtapture.analysis import open_analysis
@@ -164,3 +164,40 @@ def test_a_process_is_named_inside_its_namespace_too(tmp_path: Path) -> None:
     assert [shell.ns_pid for shell in shells] == [1]
     assert shells[0].exit_code == 5
     assert subprocess.run(["true"], check=True).returncode == 0
+
+
+_OPEN = """
+import socket, sys, time
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+server, _ = listener.accept()
+print("open", flush=True)
+sys.stdin.readline()
+client.sendall(b"x" * 100_000)
+left = 100_000
+while left:
+    left -= len(server.recv(65536))
+server.sendall(b"never read")
+print("said", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_connection_that_stays_open_has_the_kernels_counts(tmp_path: Path) -> None:
+    command = ["/usr/bin/python3", "-c", _OPEN]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as program:
+        program.stdout.readline()
+        with Recording(tmp_path / "a.qtap", ("--pid", program.pid)) as recording:
+            program.stdin.write("\n")
+            program.stdin.flush()
+            program.stdout.readline()
+            recording.stop()
+        program.kill()
+    (connection,) = json.loads(run("info", "--json", tmp_path / "a.qtap"))["connections"]
+    assert connection["older"]
+    assert (connection["bytes_c2s"], connection["bytes_s2c"]) == (100_000, 0)
+    # All that it ever moved was seen, or was read by nobody: nothing had passed before.
+    assert connection["verdict_c2s"] == "complete"
+    codes = {reason["code"] for reason in connection["reasons"]}
+    assert codes == {"still_open"}

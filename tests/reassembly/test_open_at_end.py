@@ -1,0 +1,78 @@
+"""Connections that were still open when the recording ended: the kernel's counts tell."""
+
+import pytest
+from builders.samples import Host
+
+from qtapture.events import Direction, ReasonCode, Verdict
+from qtapture.reassembly import survey
+from qtapture.source import EventType
+
+ENDS = ("10.0.0.2:40000", "93.184.216.34:80")
+
+
+def ended(host: Host, socket, *, read: int | None, written: int | None) -> None:
+    """As the recorder's last look has it."""
+    host.tell(
+        EventType.SOCKET,
+        at="end",
+        state="ESTABLISHED",
+        inode=socket.inode,
+        read=read,
+        written=written,
+    )
+
+
+def only(host: Host):
+    (connection,) = survey(host.source()).tables.connections
+    return connection
+
+
+def test_what_moved_and_was_seen_is_complete():
+    host = Host()
+    socket = host.run("curl").connect(*ENDS)
+    socket.send(b"x" * 500)
+    ended(host, socket, read=0, written=500)
+    connection = only(host)
+    assert connection.verdict is Verdict.COMPLETE
+    assert (connection.bytes_c2s, connection.bytes_s2c) == (500, 0)
+    assert [reason.code for reason in connection.reasons] == [ReasonCode.STILL_OPEN]
+
+
+def test_what_moved_and_was_not_seen_is_an_exact_hole():
+    host = Host()
+    socket = host.run("curl").connect(*ENDS)
+    socket.send(b"x" * 500)
+    ended(host, socket, read=70, written=900)
+    holes = {(r.code, r.direction, r.start, r.end) for r in only(host).reasons if r.end}
+    code = ReasonCode.NO_PAYLOAD_SEEN
+    assert holes == {(code, Direction.C2S, 500, 900), (code, Direction.S2C, 0, 70)}
+
+
+@pytest.mark.parametrize("before", [0, 300])
+def test_an_older_connection_is_partial_only_if_it_had_said_something_before(before):
+    host = Host()
+    socket = host.run("curl").older(*ENDS)
+    socket.kernel[1] = before
+    socket.send(b"x" * 500)
+    ended(host, socket, read=0, written=before + 500)
+    codes = {(reason.code, reason.direction) for reason in only(host).reasons}
+    assert ((ReasonCode.OLDER_THAN_RECORDING, Direction.C2S) in codes) == bool(before)
+
+
+def test_without_counts_nothing_is_concluded():
+    host = Host()
+    socket = host.run("curl").connect(*ENDS)
+    socket.send(b"x" * 500)
+    ended(host, socket, read=None, written=None)
+    connection = only(host)
+    assert connection.bytes_c2s is None
+    assert connection.verdict is Verdict.COMPLETE
+
+
+def test_a_connection_that_closed_after_all_keeps_its_own_end():
+    host = Host()
+    socket = host.run("curl").connect(*ENDS)
+    socket.send(b"x" * 500)
+    ended(host, socket, read=0, written=100)
+    socket.close()
+    assert only(host).bytes_c2s == 500
