@@ -12,8 +12,10 @@ from qtapture.reassembly.facts import number, text
 from qtapture.reassembly.processes import ProcessKey
 from qtapture.reassembly.rows import SocketKey, SocketRow
 
-__all__ = ["MOST_IDLE", "is_open", "iter_idle"]
+__all__ = ["MOST_IDLE", "Place", "holder", "is_open", "iter_idle", "place"]
 
+# Network namespace, local address and port, peer's address and port.
+Place = tuple[int, bytes, int, bytes, int]
 # A host with more open connections than this has other troubles than a list of idle ones.
 MOST_IDLE = 1_000_000
 # What a process can still read from or write to.
@@ -49,11 +51,23 @@ def iter_idle(
             netns=number(body, "netns"),
             inode=number(body, "inode"),
             older=True,
-            owner=_owner(body),
+            owner=holder(body),
         )
 
 
-def _owner(body: Mapping[str, Any]) -> ProcessKey:
+def place(body: Mapping[str, Any]) -> Place:
+    """Where a SOCKET record's connection is, in the form of a row's."""
+    return (
+        number(body, "netns"),
+        _address(text(body, "local")),
+        number(body, "local_port"),
+        _address(text(body, "peer")),
+        number(body, "peer_port"),
+    )
+
+
+def holder(body: Mapping[str, Any]) -> ProcessKey:
+    """The first process that a SOCKET record names, (0, 0) for none."""
     owners = body.get("owners")
     first = owners[0] if isinstance(owners, list) and owners else None
     if not isinstance(first, dict):

@@ -12,7 +12,7 @@ from qtapture.events import ReasonCode, Side
 from qtapture.reassembly.addresses import plain_address
 from qtapture.reassembly.facts import number, text
 from qtapture.reassembly.hello import HelloReader
-from qtapture.reassembly.idle import MOST_IDLE, is_open, iter_idle
+from qtapture.reassembly.idle import MOST_IDLE, Place, holder, is_open, iter_idle, place
 from qtapture.reassembly.rows import RECEIVED, SENT, Lane, SocketKey, SocketRow, SslKey, SslRow
 from qtapture.reassembly.samples import (
     Flag,
@@ -62,7 +62,7 @@ class SocketBook:
         self.listeners: set[tuple[int, int]] = set()  # network namespace, port
         self._latest: dict[SslKey, SslRow] = {}
         self._open_before: list[tuple[int, Mapping[str, Any]]] = []
-        self._open_at_end: dict[int, Mapping[str, Any]] = {}  # by inode
+        self._open_at_end: dict[int | Place, Mapping[str, Any]] = {}  # by inode, and by addresses
 
     # -------------------------------------------------------------- sockets
 
@@ -210,6 +210,7 @@ class SocketBook:
         if text(body, "at") == "end":
             if len(self._open_at_end) < MOST_IDLE:
                 self._open_at_end[number(body, "inode")] = body
+                self._open_at_end[place(body)] = body
             return
         if is_open(body) and len(self._open_before) < MOST_IDLE:
             self._open_before.append((time_ns, body))
@@ -225,14 +226,22 @@ class SocketBook:
             self.sockets[row.key] = row
         self._open_before.clear()
         for row in self.sockets.values():
-            _finish_open(row, self._open_at_end.get(row.inode))
+            # An accepted socket that nobody used has no inode in any sample.
+            where = (row.netns, row.local, row.local_port, row.peer, row.peer_port)
+            told = self._open_at_end.get(row.inode) or self._open_at_end.get(where)
+            _finish_open(row, told)
         self._open_at_end.clear()
 
 
 def _finish_open(row: SocketRow, body: Mapping[str, Any] | None) -> None:
-    """The kernel's counts of a connection that was open when the recording ended."""
-    if body is None or row.closed_ns is not None or row.final is not None or not row.inode:
+    """The kernel's counts of a connection that was open when the recording ended, and its holder.
+
+    Whoever accepted and said nothing is known from here alone.
+    """
+    if body is None or row.closed_ns is not None or row.final is not None:
         return
+    if not row.owner[0]:
+        row.owner = holder(body)
     read, written = body.get("read"), body.get("written")
     if isinstance(read, int) and isinstance(written, int) and min(read, written) >= 0:
         row.final = (read, written)

@@ -228,8 +228,8 @@ class Process:
     def accept(self, local: str, peer: str, **over) -> "Socket":
         """A connection of a listener: established by a packet, owned at its first call."""
         socket = Socket(self, local, peer, **over)
-        socket.state(SYN_RECV, ESTABLISHED, task=False)
         socket.owned = False
+        socket.state(SYN_RECV, ESTABLISHED, task=False)
         return socket
 
     def older(self, local: str, peer: str, **over) -> "Socket":

@@ -1,6 +1,7 @@
 """Connections that were still open when the recording ended: the kernel's counts tell."""
 
 import pytest
+from builders.records import NETNS
 from builders.samples import Host
 
 from qtapture.events import Direction, ReasonCode, Verdict
@@ -76,3 +77,15 @@ def test_a_connection_that_closed_after_all_keeps_its_own_end():
     ended(host, socket, read=0, written=100)
     socket.close()
     assert only(host).bytes_c2s == 500
+
+
+def test_whoever_holds_what_nobody_spoke_over_is_its_owner():
+    host = Host()
+    host.tell(EventType.PROCESS, pid=77, start_ticks=9, comm="nginx", exe="/usr/sbin/nginx")
+    server = host.known("nginx", pid=77, ticks=9)
+    server.accept("10.0.0.2:443", "10.0.0.9:50000")
+    holder = {"pid": 77, "start_ticks": 9}
+    where = {"netns": NETNS, "local": "10.0.0.2", "local_port": 443}
+    where |= {"peer": "10.0.0.9", "peer_port": 50000, "inode": 4711, "owners": [holder]}
+    host.tell(EventType.SOCKET, at="end", state="ESTABLISHED", **where, read=0, written=0)
+    assert only(host).owner.comm == "nginx"
