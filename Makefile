@@ -10,7 +10,7 @@ BIN := .venv/bin
 BPF := $(wildcard bpf/*.c bpf/*.h)
 PYTEST_ARGS ?= -q -p no:cacheprovider
 
-.PHONY: help setup demo test check bench docs objects clean test-packages test-kernels soak fuzz
+.PHONY: help setup demo test check bench docs objects wheel clean test-packages test-kernels soak fuzz
 
 help:
 	@echo "make setup  .venv/bin/qtapture"
@@ -21,6 +21,7 @@ help:
 	echo "make fuzz   look for inputs that readers and parsers do not survive"
 	echo "make check  style, types, layers, kernel side"
 	echo "make bench  measure what docs/ states"
+	echo "make wheel  dist/, with libbpf for hosts that have none"
 	echo "make docs   write the generated pages anew"
 	echo "make objects  compile the kernel side anew, for the loader that needs no compiler"
 	echo "make clean  remove what was made"
@@ -102,6 +103,9 @@ bench: setup
 objects:
 	@scripts/packages check
 	scripts/objects bpf/objects
+
+wheel: setup
+	@scripts/wheel
 
 docs: setup
 	@$(BIN)/python scripts/cli_reference.py docs/cli.md

@@ -5,11 +5,13 @@ with it makes it a file without functions, never an error.
 """
 
 import re
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 from elftools.common.exceptions import ELFError
+from elftools.construct.core import ConstructError
 from elftools.elf.elffile import ELFFile
 
 from qtapture.capture.machine_code import Code, Function, Section
@@ -18,14 +20,16 @@ __all__ = ["ElfFacts", "read_code", "read_elf"]
 
 # Symbol names of the largest library seen (a browser's) take 2 MiB.
 _MOST_NAMES = 64 << 20
-# Where a library says its own version; 8 MiB covers every libcrypto seen.
 _EXECINSTR = 4  # SHF_EXECINSTR
+_MOST_OFFSET = (1 << 63) - 1  # of off_t: seeking past it is an error of its own
 _MOST_RELOCATIONS = 1 << 20  # bytes of a table; libssl's have 30 KiB
+# Where a library says its own version; 8 MiB covers every libcrypto seen.
 _VERSION_BYTES = 16 << 20
 _VERSION = re.compile(rb"\0((?:OpenSSL|LibreSSL|BoringSSL|AWS-LC) [0-9][0-9a-z.+-]{0,31})[ \0]")
 # What a hostile file can make the parser raise, beside its own errors.
 _BROKEN = (
     *(ELFError, ValueError, KeyError, IndexError, TypeError, AttributeError),
+    *(ConstructError, struct.error),  # which pyelftools lets through from below
     *(OverflowError, MemoryError, AssertionError, RecursionError, UnicodeError, ZeroDivisionError),
 )
 
@@ -94,6 +98,7 @@ def _executable_sections(elf: Any) -> tuple[Section, ...]:
         )
         for section in elf.iter_sections()
         if section["sh_flags"] & _EXECINSTR and section["sh_type"] == "SHT_PROGBITS"
+        if section["sh_offset"] + section["sh_size"] <= _MOST_OFFSET
     )
 
 

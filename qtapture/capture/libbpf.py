@@ -11,7 +11,7 @@ from qtapture.errors import HostError
 
 __all__ = ["open_libbpf"]
 
-_CARRIED = Path(__file__).resolve().parent.parent / "_libs" / "libbpf.so.1"
+_CARRIED = Path(__file__).resolve().parent.parent / "_libs"
 
 
 def open_libbpf() -> Any:
@@ -20,11 +20,22 @@ def open_libbpf() -> Any:
     Raises:
         HostError: there is none.
     """
-    for name in ("libbpf.so.1", str(_CARRIED)):
-        try:
-            library = ctypes.CDLL(name, use_errno=True)
-        except OSError:
-            continue
-        library.libbpf_set_print(None)
-        return library
-    raise HostError("libbpf.so.1 is missing (Debian: apt install libbpf1)")
+    library = _maybe_load("libbpf.so.1") or _maybe_carried()
+    if library is None:
+        raise HostError("libbpf.so.1 is missing (Debian: apt install libbpf1)")
+    library.libbpf_set_print(None)
+    return library
+
+
+def _maybe_carried() -> Any:
+    # What libbpf needs is found by its name once it is loaded, wherever it came from.
+    if _maybe_load("libelf.so.1") is None:
+        _maybe_load(str(_CARRIED / "libelf.so.1"))
+    return _maybe_load(str(_CARRIED / "libbpf.so.1"))
+
+
+def _maybe_load(name: str) -> Any:
+    try:
+        return ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL, use_errno=True)
+    except OSError:
+        return None

@@ -31,6 +31,7 @@ __all__ = [
     "chain_of_header",
     "chain_of_index",
     "crc_fits",
+    "maybe_pack_header",
     "pack_chunk",
     "pack_header",
     "pack_hole",
@@ -136,6 +137,16 @@ def pack_header(facts: Mapping[str, Any]) -> bytes:
         raise ValueError(f"a header of {len(text)} bytes")
     size = _HEADER.size - _PREFIX.size + len(text) + _CRC.size
     return _sealed(_HEADER.pack(HEADER_MAGIC, size, b"QTAP", VERSION, 0, len(text)) + text)
+
+
+def maybe_pack_header(facts: object) -> bytes | None:
+    """The same of facts out of a file, None where no writer can have begun with them."""
+    if not isinstance(facts, dict):
+        return None
+    try:
+        return pack_header(facts)
+    except (ValueError, RecursionError):  # written raw it may be short, and nested to any depth
+        return None
 
 
 def take_header(frame: bytes) -> dict[str, Any] | None:

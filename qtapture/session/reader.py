@@ -7,11 +7,11 @@ from typing import Any, BinaryIO
 
 from qtapture.errors import NotASessionError, UsageError
 from qtapture.session.chunk import iter_content, maybe_decompress
-from qtapture.session.frames import ChunkKind, chain_of_header, pack_header
+from qtapture.session.frames import ChunkKind, chain_of_header, maybe_pack_header, pack_header
 from qtapture.session.scan import Finding, Found, Scan
-from qtapture.source import EventRecord, Hole, Record
+from qtapture.source import EventRecord, Hole, Record, Slice
 
-__all__ = ["SessionReader", "open_session"]
+__all__ = ["SessionReader", "is_readable", "open_session"]
 
 # Kinds whose content is read; others are skipped, known or not.
 _READ = frozenset({ChunkKind.RING, ChunkKind.EVENT, ChunkKind.SECRETS})
@@ -27,6 +27,7 @@ class SessionReader:
         self.size = file.seek(0, 2)
         scan = Scan(file)
         self._header: Mapping[str, Any] | None = None
+        self.header_frame = pack_header({})
         self.manifest: Mapping[str, Any] = {}
         first: Found | None = None
         time_ns: list[int] = []
@@ -36,9 +37,11 @@ class SessionReader:
             self._look(found, scan)
         self.first_ns, self.last_ns = time_ns or (0, 0)
         self.header: Mapping[str, Any] = scan.header or self._header or {}
+        self.header_frame = scan.header_frame or self.header_frame
         self.findings: tuple[Finding, ...] = tuple(scan.findings)
         self.holes = tuple(scan.holes)
         self.closed = scan.closed
+        self.ended = scan.ended
         self.chain_head = scan.chain.hex() if scan.chain else ""
         self.chunks = scan.chunks
         if scan.header is None and first is None:
@@ -74,15 +77,9 @@ class SessionReader:
     def _look(self, found: Found, scan: Scan) -> None:
         """Is the content as its frame says, and is it a header or a manifest?"""
         frame = found.frame
-        if frame.kind not in _CHECKED:
-            return
-        content = maybe_decompress(found.stored, frame.content_len)
-        if content is None:
-            self._find(scan, found, "content_damaged", "it does not decompress to its stated size")
-            return
-        for record in iter_content(content, frame.sequence, found.offset):
+        for record in _iter_checked(found):
             if isinstance(record, str):
-                self._find(scan, found, "content_damaged", record)
+                scan.find("content_damaged", found.offset, frame.sequence, record)
             elif isinstance(record, EventRecord):
                 self._fact(frame.kind, record)
 
@@ -93,22 +90,40 @@ class SessionReader:
             facts = json.loads(bytes(record.body))
         except (ValueError, RecursionError):
             return
-        if kind == ChunkKind.MANIFEST and isinstance(facts, dict):
+        if not isinstance(facts, dict):
+            return
+        if kind == ChunkKind.MANIFEST:
             self.manifest = facts
-        elif isinstance(facts, dict) and isinstance(facts.get("header"), dict):
-            self._header = facts["header"]
+            return
+        header = facts.get("header")
+        frame = maybe_pack_header(header)
+        if header and frame:
+            self._header, self.header_frame = header, frame
 
     def _check_header(self, first: Found) -> None:
         """A header out of a checkpoint must be the one that the chain began with."""
         if first.frame.sequence or not self._header:
             return
-        if chain_of_header(pack_header(self._header)) != first.frame.previous:
+        if chain_of_header(self.header_frame) != first.frame.previous:
             finding = Finding(code="chain_broken", offset=0, detail="the header was another one")
             self.findings += (finding,)
 
-    def _find(self, scan: Scan, found: Found, code: str, detail: str) -> None:
-        finding = Finding(code=code, offset=found.offset, chunk=found.frame.sequence, detail=detail)
-        scan.findings.append(finding)
+
+def is_readable(found: Found) -> bool:
+    """Whether the content of a chunk is whole, or of a kind that is not known here."""
+    return not any(isinstance(record, str) for record in _iter_checked(found))
+
+
+def _iter_checked(found: Found) -> Iterator[Slice | EventRecord | str]:
+    """The content of a chunk; a text for each thing that is wrong with it."""
+    frame = found.frame
+    if frame.kind not in _CHECKED:
+        return
+    content = maybe_decompress(found.stored, frame.content_len)
+    if content is None:
+        yield "it does not decompress to its stated size"
+        return
+    yield from iter_content(content, frame.sequence, found.offset)
 
 
 def open_session(path: Path) -> SessionReader:

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qtapture.session.reader import open_session
+from qtapture.session.reader import SessionReader, open_session
 from qtapture.session.scan import Finding
 
 __all__ = ["Verification", "verify_session"]
+
+# What is found where a writer was ended: in the middle of a chunk, or behind the index.
+_CUT = frozenset({"truncated", "manifest_missing"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ def verify_session(path: Path) -> Verification:
     """
     reader = open_session(path)
     return Verification(
-        state=_state(reader.findings, closed=reader.closed, recovered=bool(reader.holes)),
+        state=_state(reader),
         findings=reader.findings,
         chunks=reader.chunks,
         size=reader.size,
@@ -52,11 +55,9 @@ def verify_session(path: Path) -> Verification:
     )
 
 
-def _state(findings: tuple[Finding, ...], *, closed: bool, recovered: bool) -> str:
-    if {finding.code for finding in findings} == {"truncated"} and not closed:
-        return "unclosed"  # its writer was ended in the middle of a chunk
-    if findings:
+def _state(reader: SessionReader) -> str:
+    if not reader.ended and {finding.code for finding in reader.findings} <= _CUT:
+        return "unclosed"
+    if reader.findings:
         return "damaged"
-    if recovered:
-        return "recovered"
-    return "intact" if closed else "unclosed"
+    return "recovered" if reader.holes else "intact"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 READY = "recording to "
+SOURCE = Path(__file__).resolve().parents[2]  # the checkout
 _SECONDS = 60
 
 

@@ -64,6 +64,7 @@ def chunk_spans(raw: bytes) -> list[tuple[int, int]]:
 def opened(folder: Path, raw: bytes) -> SessionReader:
     """A reader of these bytes."""
     path = folder / "session.qtap"
+    path.unlink(missing_ok=True)  # some file systems flush what is written over: slow
     path.write_bytes(raw)
     return open_session(path)
 
