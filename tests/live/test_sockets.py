@@ -7,6 +7,7 @@ import subprocess
 import textwrap
 from pathlib import Path
 
+import pytest
 from builders.clients import SYSTEM_PYTHON
 from builders.recording import Recording, record_command, run
 from builders.replays import exchanges
@@ -201,3 +202,129 @@ def test_a_connection_that_stays_open_has_the_kernels_counts(tmp_path: Path) -> 
     assert connection["verdict_c2s"] == "complete"
     codes = {reason["code"] for reason in connection["reasons"]}
     assert codes == {"still_open"}
+
+
+_MANY = """
+    import ctypes, os, socket, struct
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listener.getsockname())
+    server, _ = listener.accept()
+
+    def take(size):
+        while size:
+            size -= len(server.recv(size))
+
+    # As many vectors as there may be, in one call.
+    parts = [bytes([number & 255]) * (1 + number % 90) for number in range(1024)]
+    total = os.writev(client.fileno(), parts)
+    assert total == sum(map(len, parts))
+    take(total)
+    # Two messages by sendmmsg: struct mmsghdr is msghdr (56 bytes) and msg_len.
+    texts = [b"first message ", b"second message"]
+    buffers = [ctypes.create_string_buffer(text, len(text)) for text in texts]
+    vectors = [
+        ctypes.create_string_buffer(struct.pack("QQ", ctypes.addressof(buffer), len(text)))
+        for buffer, text in zip(buffers, texts)
+    ]
+    head = b"".join(
+        struct.pack("QIxxxxQQQQixxxxIxxxx", 0, 0, ctypes.addressof(vector), 1, 0, 0, 0, 0)
+        for vector in vectors
+    )
+    messages = ctypes.create_string_buffer(head, len(head))
+    assert ctypes.CDLL(None).sendmmsg(client.fileno(), messages, 2, 0) == 2
+    take(28)
+    # A pipe's content by splice.
+    reader, writer = os.pipe()
+    os.write(writer, b"spliced" * 100)
+    assert os.splice(reader, client.fileno(), 700) == 700
+    take(700)
+    client.sendall(b"end")
+    take(3)
+"""
+
+
+@pytest.mark.parametrize("hooks", ["socklen", "syscalls"])
+def test_calls_of_every_kind_are_whole_or_an_exact_hole(tmp_path: Path, hooks: str) -> None:
+    result = record_command(tmp_path, *python(tmp_path, _MANY), options=("--hooks", hooks))
+    assert result.status == 0, result.stderr
+    sent = b"".join(bytes([n & 255]) * (1 + n % 90) for n in range(1024))
+    (connection,) = connections(result.session)
+    # The receiver's calls are plain ones: its side has every byte.
+    assert connection.verdict is Verdict.COMPLETE
+    whole = streams(result.session)[connection.number, Direction.C2S]
+    assert whole == sent + b"first message second message" + b"spliced" * 100 + b"end"
+    info = json.loads(run("info", "--json", "--side", "client", result.session))
+    reasons = info["connections"][0]["reasons"]
+    assert {reason["code"] for reason in reasons} == {"no_buffer"}
+    # Of the sender's side, what sendmmsg and splice were given is missing, and no more.
+    missing = sum(reason["end"] - reason["start"] for reason in reasons)
+    assert missing == 28 + 700
+    assert reasons[0]["start"] == len(sent)
+    assert reasons[-1]["end"] == len(whole) - 3
+
+
+_SHARED = """
+    import array, os, socket, threading
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def talk(end, name, count):
+        for number in range(count):
+            end.sendall(f"{name}{number:04}|".encode())
+
+    def pair():
+        client = socket.create_connection(listener.getsockname())
+        return client, listener.accept()[0]
+
+    def drain(server, size):
+        while size:
+            size -= len(server.recv(size))
+
+    # Threads that share one connection.
+    shared, server = pair()
+    threads = [threading.Thread(target=talk, args=(shared, name, 200)) for name in "ab"]
+    for thread in threads: thread.start()
+    drain(server, 2 * 200 * 6)
+    for thread in threads: thread.join()
+    # A descriptor duplicated, then the first one closed.
+    first, server = pair()
+    second = first.dup()
+    talk(first, "c", 10)
+    first.close()
+    talk(second, "c", 10)
+    drain(server, 120)
+    # A descriptor passed to another process, and a connection that a child inherits.
+    passed, server = pair()
+    left, right = socket.socketpair()
+    if os.fork() == 0:
+        _, descriptors, _, _ = socket.recv_fds(right, 1, 1)
+        talk(socket.socket(fileno=descriptors[0]), "d", 10)
+        os._exit(0)
+    talk(passed, "D", 10)
+    socket.send_fds(left, [b"x"], [passed.fileno()])
+    os.wait()
+    drain(server, 120)
+    # The same descriptor number again, for another connection.
+    number = passed.fileno()
+    passed.close()
+    again, server = pair()
+    assert again.fileno() == number
+    talk(again, "e", 10)
+    drain(server, 60)
+"""
+
+
+@pytest.mark.parametrize("hooks", ["socklen", "syscalls"])
+def test_nothing_is_crossed_however_descriptors_travel(tmp_path: Path, hooks: str) -> None:
+    result = record_command(tmp_path, *python(tmp_path, _SHARED), options=("--hooks", hooks))
+    assert result.status == 0, result.stderr
+    found = connections(result.session)
+    assert {connection.verdict for connection in found} == {Verdict.COMPLETE}
+    said = streams(result.session)
+    shared, twice, passed, again = (said[c.number, Direction.C2S] for c in found)
+    words = shared.decode().split("|")[:-1]
+    assert sorted(words) == [f"{name}{n:04}" for name in "ab" for n in range(200)]
+    assert [w for w in words if w[0] == "a"] == [f"a{n:04}" for n in range(200)]
+    ten = [f"{n:04}|" for n in range(10)]
+    assert twice.decode() == "".join(f"c{word}" for word in ten + ten)
+    assert passed.decode() == "".join([*(f"D{w}" for w in ten), *(f"d{w}" for w in ten)])
+    assert again.decode() == "".join(f"e{word}" for word in ten)
