@@ -46,6 +46,10 @@ static inline void join(void *ctx, u64 sk, struct qt_sock_entry *e, u64 ssl, u32
 	e->tls[1] = 1;
 	if (o->sock.sk == sk && o->sock.birth_ns == e->birth_ns)
 		return;
+	if (o->sock.sk) { /* another connection: what was begun on the last one was given up */
+		o->ahead = 0;
+		o->pending = 0;
+	}
 	o->sock.sk = sk;
 	o->sock.birth_ns = e->birth_ns;
 	o->sock.inode = e->inode;
@@ -93,7 +97,7 @@ static inline void maybe_join(void *ctx, u64 sk, struct qt_sock_entry *e, u64 sp
 	u64 *found;
 
 	if (ssl && (record || e->tls[dir & 1])) {
-		if (e->ssl != ssl)
+		if (e->ssl != ssl || e->ssl_pid != bpf_get_current_pid_tgid() >> 32)
 			join(ctx, sk, e, ssl, QT_JOIN_NESTED);
 		return;
 	}

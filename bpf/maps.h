@@ -65,6 +65,7 @@ struct qt_ssl_entry {
 	u64 birth_ns;
 	u64 moved[2]; /* bytes by direction: read, written */
 	u64 ahead;    /* bytes of a large write that were copied before it has returned */
+	u64 pending;  /* a record of it waits: the next BIO_write is that one again */
 	struct qt_sockid sock;
 	u64 port_out; /* as the socket that it speaks over, which may be gone before it */
 };

@@ -75,6 +75,8 @@ static inline int enter(struct pt_regs *ctx, u32 function, u64 done)
 	f->ssl = PT_REGS_PARM1(ctx);
 	f->buf = PT_REGS_PARM2(ctx);
 	f->len = PT_REGS_PARM3(ctx);
+	if (function == QT_FN_READ || function == QT_FN_WRITE)
+		f->len = (u32)f->len; /* an int: the register's other half is anything */
 	f->done = done;
 	f->begin_ns = bpf_ktime_get_boot_ns();
 	f->function = function;
@@ -195,8 +197,10 @@ static inline u64 taken_ahead(struct qt_ssl_entry *o, u32 dir, u64 n)
 	u64 ahead = dir ? o->ahead : 0;
 	u64 taken = ahead < n ? ahead : n;
 
-	if (ahead)
+	if (ahead) {
 		o->ahead = ahead - taken;
+		o->pending = o->ahead != 0;
+	}
 	return taken;
 }
 
@@ -232,6 +236,19 @@ static inline void tls_payload(struct pt_regs *ctx, struct qt_frame *f, u64 n)
 	s->at.done = taken;
 	s->at.offset = offset;
 	rest_of_tls_call(ctx, s);
+}
+
+/* A large write that could not go on comes again, and begins with the record that waits. */
+static inline void tried_in_vain(struct qt_frame *f)
+{
+	struct qt_ssl_key key = {};
+	struct qt_ssl_entry *o;
+
+	key.ssl = f->ssl;
+	key.pid = bpf_get_current_pid_tgid() >> 32;
+	o = ssls_get(&key);
+	if (o && o->ahead)
+		o->pending = 1;
 }
 
 QT_SEC("uprobe")
@@ -296,6 +313,8 @@ int on_ssl_return(struct pt_regs *ctx)
 	n = moved_by(ctx, &f);
 	if (n)
 		tls_payload(ctx, &f, n);
+	else if (f.function & 1 && f.len > QT_PACED)
+		tried_in_vain(&f);
 	return 0;
 }
 
@@ -341,22 +360,29 @@ static inline void pace(struct pt_regs *ctx, struct qt_frame *f, struct qt_ssl_e
 	struct qt_tls_scratch *s;
 	u64 ahead = o->ahead;
 	u32 zero = 0;
-	u8 type = 0;
+	u8 head[2] = {};
 
 	if (!(f->function & 1) || f->inner || f->len <= QT_PACED || ahead + QT_PIECE > f->len)
 		return;
-	if (bpf_probe_read_user(&type, 1, (void *)PT_REGS_PARM2(ctx)) || type != 23)
+	if (o->pending) {
+		o->pending = 0;
+		return;
+	}
+	if (bpf_probe_read_user(head, sizeof(head), (void *)PT_REGS_PARM2(ctx)))
+		return;
+	if (head[0] != 23 || head[1] != 3) /* a handshake, or the rest of a record */
 		return;
 	s = tls_scratch_get(&zero);
 	if (!s || claim(&s->busy))
 		return; /* its turn comes with the next record, or at the return */
-	fill_tls_sample(s, f, o, f->len);
-	s->at.base = f->buf + ahead;
-	s->at.left = QT_PIECE;
-	s->at.done = ahead;
-	s->at.offset = o->moved[1];
-	tls_piece(ctx, s);
-	o->ahead = ahead + QT_PIECE;
+	/* not there yet, as a mapped file may be: it is at the return */
+	if (!bpf_probe_read_user(s->data, QT_PIECE, (void *)(f->buf + ahead))) {
+		fill_tls_sample(s, f, o, f->len);
+		s->at.done = ahead;
+		s->at.offset = o->moved[1];
+		tls_piece_out(ctx, s, QT_PIECE, QT_PIECE, 0);
+		o->ahead = ahead + QT_PIECE;
+	}
 	release(&s->busy);
 }
 

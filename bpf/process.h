@@ -269,7 +269,9 @@ int on_exit(qt_tp *ctx)
 	u32 code = 0;
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct qt_exit e = {};
+	u64 id = bpf_get_current_pid_tgid();
 
+	threads_del(&id); /* or those that have ended push out those in a call */
 	QT_KREAD(signal, task, task_struct, signal);
 	QT_KREAD(live, signal, signal_struct, live);
 	if (live) /* other threads go on */

@@ -4,7 +4,7 @@ import array
 import json
 import selectors
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ _MOST_DESCRIPTORS = 253  # SCM_MAX_FD
 _WORDS_SIZE = 4
 _READY_SECONDS = 120  # thousands of processes on a busy host; 0.3 s is usual
 _DETACH_SECONDS = 30
+_TURN_SECONDS = 0.01
 _PIECE = 65_536
 
 Report = Mapping[str, Any]
@@ -80,14 +81,17 @@ class Attacher:
             raise CaptureError("the process that attaches probes has ended: nothing is hooked")
         return self._lines(piece)
 
-    def detach(self) -> list[Report]:
-        """Take all probes out of programs, wait until they are, and end the process."""
+    def detach(self, while_waiting: Callable[[], object] = lambda: None) -> list[Report]:
+        """Take all probes out of programs, wait until they are, and end the process.
+
+        ``while_waiting`` is called every few milliseconds until then.
+        """
         try:
             self._peer.sendall(b"detach\n")
         except OSError:
             reports = None
         else:
-            reports = self._until("detached", _DETACH_SECONDS)
+            reports = self._until("detached", _DETACH_SECONDS, while_waiting)
         self.close()
         return reports or []
 
@@ -97,13 +101,17 @@ class Attacher:
         self._child.kill()
         self._child.wait()
 
-    def _until(self, kind: str, seconds: float) -> list[Report] | None:
-        """Reports up to the one of a kind, None if it does not come."""
+    def _until(
+        self, kind: str, seconds: float, while_waiting: Callable[[], object] | None = None
+    ) -> list[Report] | None:
+        """Reports up to the one of a kind, None if nothing comes for so long."""
+        turns = 1 if while_waiting is None else int(seconds / _TURN_SECONDS)
+        turn = seconds / turns
         reports: list[Report] = []
         with selectors.DefaultSelector() as selector:
             selector.register(self._peer, selectors.EVENT_READ)
             while not reports or reports[-1]["kind"] != kind:
-                if not selector.select(seconds):
+                if not any(_turns(selector, turns, turn, while_waiting)):
                     return None
                 try:
                     reports += self.reports()
@@ -116,6 +124,19 @@ class Attacher:
         reports: list[Report] = [json.loads(line) for line in lines]
         self.probes += sum(report.get("probes", 0) for report in reports)
         return reports
+
+
+def _turns(
+    selector: selectors.BaseSelector,
+    turns: int,
+    seconds: float,
+    while_waiting: Callable[[], object] | None,
+) -> Iterator[bool]:
+    """Wait in turns; True ends it."""
+    for _ in range(turns):
+        yield bool(selector.select(seconds))
+        if while_waiting is not None:
+            while_waiting()
 
 
 def receive_rights(peer: socket.socket) -> tuple[dict[str, Any], dict[str, int], dict[str, int]]:

@@ -46,10 +46,12 @@ def load_with_bcc(means: Means) -> Loaded:
     """
     text = amalgamated("qtapture.bpf.c", lambda name: _source(name).read_text("utf-8"))
     offsets = field_offsets(sorted(fields_used(text)))
-    bcc = _import_bcc()
     try:
+        bcc = _import_bcc()
         module = _compiled(bcc, expanded(text), offsets_header(offsets), means)
-    except Exception as error:  # noqa: BLE001 - bcc raises bare exceptions
+    except HostError:
+        raise
+    except Exception as error:  # noqa: BLE001 - bcc raises bare exceptions, or cannot be imported
         raise HostError(f"bcc cannot compile the probes: {error}") from None
     expected = EXPECT_UPROBE_MULTI if means.attach == "multi" else 0
     programs: dict[str, int] = {}

@@ -6,7 +6,6 @@ kernel emulates, or steps over; and how often that process runs which program, o
 
 import mmap
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -83,7 +82,7 @@ def measure_calls(means: Means, pid: int, seconds: float) -> list[CallCost]:
     probes = Probes.load(means, memory=0, stop=False)
     try:
         probes.arm(Scope(pids=(pid,)), stop=False)
-        statistics = enable_run_times()
+        statistics = _enable_run_times()
         before = _runs(probes.loaded.programs)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -123,6 +122,13 @@ def _trap_ns(program: str, price: ProbePrice, sites: Mapping[str, Mapping[str, A
     return price.emulated_ns if cheap else price.stepped_ns
 
 
+def _enable_run_times() -> int:
+    try:
+        return enable_run_times()
+    except OSError as error:
+        raise HostError(f"the kernel does not measure programs for us: {error.strerror}") from None
+
+
 def _runs(programs: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     return {name: run_times(descriptor) for name, descriptor in programs.items()}
 
@@ -139,7 +145,8 @@ def _iter_costs(
 
 def _price(function: bytes, program: int, attach: str) -> float:
     """Least of some rounds with the probe, less the least without."""
-    with tempfile.TemporaryFile() as file:
+    # Not in a folder: /tmp may forbid execution.
+    with open(os.memfd_create("price"), "w+b") as file:  # noqa: PTH123 - a descriptor
         file.write((_LOOP + function).ljust(mmap.PAGESIZE, b"\xcc"))
         file.flush()
         bare = min(_timed(file) for _ in range(_ROUNDS))

@@ -14,7 +14,7 @@ from typing import IO, Any
 from qtapture.capture.attach_points import LinkPlan, is_tls_library, plan_links, unhookable
 from qtapture.capture.elf import ElfFacts
 from qtapture.capture.mappings import FileKey, MappedFile, maybe_open
-from qtapture.capture.parsing import Parsed
+from qtapture.capture.parsing import FAILED, Parsed
 from qtapture.capture.sites import Site, is_probeable
 from qtapture.capture.uprobes import attach_uprobes
 
@@ -126,7 +126,8 @@ class Discovery:
             return None
         facts = parsed.facts
         other = unhookable(facts.names)
-        if not facts.functions and not other:
+        failed = facts.detail == FAILED
+        if not facts.functions and not other and not failed:
             return None
         identity = (facts.build_id, status.st_ino, status.st_size)
         if identity in self._by_identity:
@@ -135,11 +136,12 @@ class Discovery:
             number=len(self._by_identity) + _FIRST_NUMBER,
             path=found.path,
             facts=facts,
-            tls=is_tls_library(facts.functions) or bool(other),
+            # What could not be read may be anything: it is told, like a library without a probe.
+            tls=is_tls_library(facts.functions) or bool(other) or failed,
             file=file,
             links=[],
             sites=parsed.sites if self._sites else {},
-            problems=[f"no probe for {other}"] if other and not facts.functions else [],
+            problems=_problems(facts, other),
         )
         self._by_identity[identity] = attachment
         self.new.append(attachment)
@@ -196,6 +198,12 @@ class Discovery:
             attachment.probes += len(group)
             if len(group) == len(plan.offsets):
                 return
+
+
+def _problems(facts: ElfFacts, other: str) -> list[str]:
+    if facts.detail == FAILED:
+        return [facts.detail]
+    return [f"no probe for {other}"] if other and not facts.functions else []
 
 
 def _described(site: Site) -> dict[str, Any]:

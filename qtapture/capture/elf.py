@@ -22,6 +22,7 @@ __all__ = ["ElfFacts", "read_code", "read_elf"]
 _MOST_NAMES = 64 << 20
 _EXECINSTR = 4  # SHF_EXECINSTR
 _MOST_OFFSET = (1 << 63) - 1  # of off_t: seeking past it is an error of its own
+_MOST_SYMBOLS = 64 << 20  # bytes of a table: a browser's has 8 MiB
 _MOST_RELOCATIONS = 1 << 20  # bytes of a table; libssl's have 30 KiB
 # Where a library says its own version; 8 MiB covers every libcrypto seen.
 _VERSION_BYTES = 16 << 20
@@ -160,7 +161,7 @@ def _symbols(elf: Any, names: list[str]) -> list[tuple[str, Any]]:
             found = [(name, table.get_symbol(name)) for name in names]
             return [(name, symbol) for name, symbol in found if symbol is not None]
     table = elf.get_section_by_name(".dynsym")
-    if table is None:
+    if table is None or table["sh_size"] > _MOST_SYMBOLS:
         return []
     wanted = set(names)
     return [(symbol.name, symbol) for symbol in table.iter_symbols() if symbol.name in wanted]

@@ -3,8 +3,10 @@
 `choose_means` is pure: a choice out of facts and wishes.
 """
 
+import contextlib
 import errno
 import os
+import resource
 from dataclasses import dataclass, replace
 from enum import IntFlag
 
@@ -77,6 +79,7 @@ def detect_features() -> Features:
     Raises:
         HostError: not even the simplest program may be loaded.
     """
+    _lift_memory_limit()
     try:
         os.close(load_program(_KPROBE, _RETURN_0))
     except OSError as error:
@@ -88,6 +91,14 @@ def detect_features() -> Features:
         atomics=_loads(_CMPXCHG + _RETURN_0),
         ring_losses=counts_losses(),
     )
+
+
+def _lift_memory_limit() -> None:
+    """Before Linux 5.11 programs and maps count as locked memory of their user."""
+    everything = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    # Not allowed without CAP_SYS_RESOURCE; then what the limit is may do.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, everything)
 
 
 def choose_means(features: Features, wishes: Means, *, without: frozenset[str]) -> Means:

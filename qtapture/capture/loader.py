@@ -6,7 +6,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import IO, Any
 
 from qtapture.capture.children import python_child
@@ -39,6 +39,7 @@ class PendingLoad:
     """A loader at work: others can be started while it compiles."""
 
     def __init__(self, means: Means) -> None:
+        self._means = means
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - outlives this call
         self._child, self._socket = python_child(
             "qtapture.capture.loader_child", json.dumps(asdict(means)), stderr=self._said.fileno()
@@ -55,6 +56,8 @@ class PendingLoad:
             answer, descriptors = _receive(self._socket)
         except (OSError, ValueError, EOFError):
             self._child.kill()
+            if self._means.loader == "auto":  # a compiler that crashes is no end
+                return PendingLoad(replace(self._means, loader="core")).result()
             raise HostError(f"loading the probes failed: {self._words()}") from None
         finally:
             self._socket.close()

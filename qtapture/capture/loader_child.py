@@ -16,6 +16,7 @@ from qtapture.capture.bcc_loader import load_with_bcc
 from qtapture.capture.core_loader import load_with_core
 from qtapture.capture.features import Means
 from qtapture.capture.loader import Loaded, means_from
+from qtapture.capture.programs import ESSENTIAL
 from qtapture.errors import HostError
 
 __all__ = ["main"]
@@ -43,12 +44,17 @@ def _load(means: Means) -> Loaded:
     if means.loader != "auto":
         return _LOADERS[means.loader](means)
     try:
-        return load_with_bcc(means)
-    except HostError as first:
-        try:
-            return load_with_core(means)
-        except HostError as second:
-            raise HostError(f"{first}; {second}") from None
+        loaded = load_with_bcc(means)
+    except HostError as error:
+        why = str(error)
+    else:
+        if not ESSENTIAL & loaded.refused.keys():
+            return loaded
+        why = "the kernel refuses essential programs as bcc compiles them"
+    try:
+        return load_with_core(means)
+    except HostError as error:
+        raise HostError(f"{why}; {error}") from None
 
 
 def _answer(loaded: Loaded) -> tuple[dict[str, Any], list[int]]:

@@ -4,9 +4,11 @@ Run as ``python -m qtapture.capture.parser_child FD``. It gives up its user, its
 the way back before the first file comes, and may not write, open much or use much memory.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
+import signal
 import socket
 import sys
 from typing import IO
@@ -24,6 +26,7 @@ _LAST_CAPABILITY = 63  # more than any kernel has; those that are not there are 
 _NOBODY = 65534
 _MEMORY = 1 << 30  # address space: the largest symbol table seen takes 200 MiB
 _FILES = 16
+_SECONDS = 2.0  # of processor time for one file
 
 
 def main(descriptor: int) -> None:
@@ -34,8 +37,10 @@ def main(descriptor: int) -> None:
             word, descriptors, _, _ = socket.recv_fds(peer, 1, 1)
             if not word:
                 return
+            signal.setitimer(signal.ITIMER_PROF, _SECONDS)  # its signal ends us
             with open(descriptors[0], "rb") as file:  # noqa: PTH123 - a descriptor
                 peer.sendall(answer(parse(file)))
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def parse(file: IO[bytes]) -> Parsed:
@@ -60,9 +65,11 @@ def _become_nobody() -> None:
     if os.geteuid() == 0:
         for number in range(_LAST_CAPABILITY + 1):
             libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)
-        os.setgroups([])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)  # with it the capabilities go
+        # A root without CAP_SETUID stays one, with no capability.
+        with contextlib.suppress(PermissionError):
+            os.setgroups([])
+            os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+            os.setresuid(_NOBODY, _NOBODY, _NOBODY)
     _drop_capabilities(libc)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     # After the change of user, which would undo it.

@@ -5,7 +5,6 @@ child without privileges and with little of everything; what it answers is check
 """
 
 import json
-import selectors
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,14 +14,15 @@ from qtapture.capture.children import python_child
 from qtapture.capture.elf import ElfFacts
 from qtapture.capture.sites import Site
 
-__all__ = ["Parsed", "Parser", "answer", "parsed_from"]
+__all__ = ["FAILED", "Parsed", "Parser", "answer", "parsed_from"]
 
-# The largest file seen (a browser of 300 MB) takes a second.
-_SECONDS = 20
+# The largest file seen (a browser of 300 MB) takes a second; the child has two of its own.
+_SECONDS = 4.0
+_TRIES = 2  # a child that died of something else is no fault of the file
 _MOST_ANSWER = 1 << 20
 _SIZE = 4
 _KINDS = frozenset({"internal", "call", "exported"})
-_FAILED = "the parser failed on it"
+FAILED = "the parser failed on it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +46,15 @@ class Parser:
 
     def parse(self, file: IO[bytes]) -> Parsed:
         """Facts of an open file; of one that the child fails on, that it did."""
-        file.seek(0)
-        try:
-            socket.send_fds(self._peer, [b"f"], [file.fileno()])
-            return parsed_from(self._answer())
-        except (OSError, ValueError, EOFError):
-            self.close()
-            self._start()
-            return Parsed(facts=ElfFacts(detail=_FAILED))
+        for _ in range(_TRIES):
+            file.seek(0)
+            try:
+                socket.send_fds(self._peer, [b"f"], [file.fileno()])
+                return parsed_from(self._answer())
+            except (OSError, ValueError, EOFError, RecursionError):
+                self.close()
+                self._start()
+        return Parsed(facts=ElfFacts(detail=FAILED))
 
     def close(self) -> None:
         """End the child."""
@@ -72,13 +73,12 @@ class Parser:
 
     def _exactly(self, size: int) -> bytes:
         found = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._peer, selectors.EVENT_READ)
-            while len(found) < size:
-                piece = self._peer.recv(size - len(found)) if selector.select(_SECONDS) else b""
-                if not piece:
-                    raise EOFError
-                found += piece
+        self._peer.settimeout(_SECONDS)
+        while len(found) < size:
+            piece = self._peer.recv(size - len(found))
+            if not piece:
+                raise EOFError
+            found += piece
         return found
 
 
@@ -116,14 +116,14 @@ def parsed_from(words: Any) -> Parsed:
         )
         sites = {_text(name): _site(row) for name, row in words["sites"].items()}
     except (AttributeError, KeyError, TypeError):
-        raise ValueError(_FAILED) from None
+        raise ValueError(FAILED) from None
     return Parsed(facts=facts, sites=sites)
 
 
 def _site(row: Any) -> Site:
     kind, offsets, done, emulated, why = row
     if kind not in _KINDS:
-        raise ValueError(_FAILED)
+        raise ValueError(FAILED)
     return Site(
         kind=kind,
         offsets=tuple(_offset(at) for at in offsets),
@@ -135,11 +135,11 @@ def _site(row: Any) -> Site:
 
 def _offset(value: Any) -> int:
     if not isinstance(value, int) or not 0 <= value < 1 << 63:
-        raise ValueError(_FAILED)
+        raise ValueError(FAILED)
     return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(_FAILED)  # noqa: TRY004 - of an answer, not of a caller
+        raise ValueError(FAILED)  # noqa: TRY004 - of an answer, not of a caller
     return value

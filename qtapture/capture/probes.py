@@ -3,7 +3,7 @@
 import errno
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from qtapture.capture.attaching import Attacher, Report
@@ -21,7 +21,7 @@ from qtapture.capture.kernel_config import (
     write_scope,
 )
 from qtapture.capture.loader import Loaded, start_loading
-from qtapture.capture.programs import PROGRAMS, programs_for
+from qtapture.capture.programs import ESSENTIAL, PROGRAMS, programs_for
 from qtapture.capture.rings import Ring, online_cpus, open_ring, ring_pages
 from qtapture.capture.uprobes import DETACH_SECONDS
 from qtapture.errors import HostError
@@ -37,8 +37,6 @@ _MEMORY_PER_CPU = 1 << 20
 # secrets yet, so their rings are as small as rings can be.
 _CONTROL_SHARE = 8
 _SECRETS_BUDGET = 1
-# Without these there is no recording at all; any other program may be refused.
-_ESSENTIAL = frozenset({"on_exec", "on_fork", "on_exit", "on_sock_state", "on_sock_destroy"})
 _NO_ROOT = frozenset({errno.EPERM, errno.EACCES})
 
 
@@ -145,9 +143,12 @@ class Probes:
         """How long `detach` is going to take; perf events are taken out one by one."""
         return self.attacher.probes * DETACH_SECONDS if self.means.attach == "perf" else 0.0
 
-    def detach(self) -> list[Report]:
-        """Take every probe out; what is in the rings stays to be drained."""
-        reports = self.attacher.detach()
+    def detach(self, while_waiting: Callable[[], object] = lambda: None) -> list[Report]:
+        """Take every probe out; what is in the rings stays to be drained.
+
+        ``while_waiting`` is called now and then: probes are at work until they are out.
+        """
+        reports = self.attacher.detach(while_waiting)
         for link in self.links:
             os.close(link)
         self.links.clear()
@@ -192,7 +193,7 @@ class Probes:
             except OSError as error:
                 problem = f"{tracepoint}: {error.strerror}"
                 self.refused[name] = problem
-        if problem is not None and name in _ESSENTIAL:
+        if problem is not None and name in ESSENTIAL:
             raise HostError(f"the kernel refused an essential probe, {name}: {problem[-200:]}")
 
 

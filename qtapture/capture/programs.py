@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["PROGRAMS", "Program", "programs_for"]
+__all__ = ["ESSENTIAL", "PROGRAMS", "Program", "programs_for"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,10 @@ PROGRAMS: dict[str, Program] = {
     "on_link_map": Program(kind="uprobe"),
     "on_tls_more": Program(kind="uprobe", tail_of="tls_more"),
 }
+
+
+# Without these there is no recording at all; any other program may be refused.
+ESSENTIAL = frozenset({"on_exec", "on_fork", "on_exit", "on_sock_state", "on_sock_destroy"})
 
 
 def programs_for(hooks: str) -> Mapping[str, Program]:

@@ -5,7 +5,9 @@ import os
 import select
 import signal
 import sys
+import threading
 from dataclasses import dataclass, replace
+from typing import Any
 
 from qtapture.capture.features import choose_means, detect_features
 from qtapture.capture.probes import Probes
@@ -16,6 +18,7 @@ from qtapture.record.facts import header, json_body
 from qtapture.record.limits import Limits, choose_max_size
 from qtapture.record.options import RecordOptions
 from qtapture.record.outsiders import is_pipe, other_recordings, pipe_readers
+from qtapture.record.priority import come_first
 from qtapture.record.signals import shares_terminal, signals_as_bytes, taken_signals
 from qtapture.record.snapshot import comm_pids, iter_end_snapshot, iter_snapshot
 from qtapture.record.status import StatusLine, human_size, say, tell_systemd
@@ -30,6 +33,8 @@ __all__ = ["record"]
 # The rings are looked at so often when nothing wakes us: what a program's call returned half a
 # second ago is in the file, through here (50 ms), the queue and the 250 ms of a chunk.
 _ROUND_MS = 50
+_LAST_LOOK_NS = 250_000_000  # half of what a stop may take
+_BETWEEN_ROUNDS = 0.01
 _LONG_SECONDS = 0.5  # somebody waits: it is said beforehand
 _DISK_ENDED = 1
 _OURS_FAILED = 125
@@ -57,6 +62,7 @@ def record(options: RecordOptions) -> int:
         OSError: the session could not be written at all.
     """
     options.check()
+    means = choose_means(detect_features(), options.means, without=options.without)
     target = open_target(options.output, force=options.force)
     command: Command | None = None
     begun = False
@@ -66,7 +72,6 @@ def record(options: RecordOptions) -> int:
             command = start_command(options.command, stdout=2 if options.output is None else None)
         with signals_as_bytes() as wakeup:
             stop = command is not None
-            means = choose_means(detect_features(), options.means, without=options.without)
             probes = Probes.load(means, memory=options.memory, stop=stop)
             with contextlib.closing(probes):
                 recorder = _Recorder(options, target, probes, command, wakeup)
@@ -134,6 +139,7 @@ class _Recorder:
     # ------------------------------------------------------------------ the beginning
 
     def _begin(self) -> None:
+        come_first()
         stop = self._command is not None
         if self._command is not None:
             self._probes.add_command(self._command.pid)
@@ -143,7 +149,7 @@ class _Recorder:
         reports = self._probes.arm(self._options.scope, stop=stop)
         nobody = self._nobody = outsiders | set(self._probes.own_pids())
         if self._command is not None:
-            nobody.add(self._command.pid)  # its exec will tell what it is
+            nobody = nobody | {self._command.pid}  # its exec will tell what it is
         for type_, body in iter_snapshot(self._options.scope, nobody):
             self._writing.event(type_, json_body(body), boottime_ns())
         self._drain.report(reports)
@@ -237,13 +243,11 @@ class _Recorder:
     def _end(self) -> None:
         """Probes out, rings empty, accounts closed, file closed."""
         # Before the probes are out: what moves after it is seen, and makes nothing look lost.
-        members = self._probes.members()
-        for type_, body in iter_end_snapshot(self._options.scope, members, self._nobody):
-            self._writing.event(type_, json_body(body), boottime_ns())
+        self._look_once_more()
         seconds = self._probes.detach_seconds()
         if seconds >= _LONG_SECONDS:
             say(f"taking the probes out takes about {seconds:.1f} s on this kernel")
-        self._drain.report(self._probes.detach())
+        self._drain.report(self._probes.detach(while_waiting=self._drain.round))
         self._drain.finish()
         facts = {
             "reason": self._ending.reason,
@@ -262,6 +266,32 @@ class _Recorder:
         finally:
             self._target.stream.close()
         self._tell(head)
+
+    def _look_once_more(self) -> None:
+        """What is still open, if that can be had quickly; rings are emptied meanwhile."""
+        members = self._probes.members()
+        found: list[tuple[EventType, dict[str, Any]]] = []
+        failed: list[str] = []
+
+        def look() -> None:
+            try:
+                found.extend(iter_end_snapshot(self._options.scope, members, self._nobody))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the session is closed
+                failed.append(f"{type(error).__name__}: {error}")
+
+        thread = threading.Thread(target=look, name="last look", daemon=True)
+        thread.start()
+        end_ns = boottime_ns() + _LAST_LOOK_NS
+        while thread.is_alive() and boottime_ns() < end_ns:
+            self._drain.round()
+            thread.join(_BETWEEN_ROUNDS)
+        if thread.is_alive() or failed:
+            words = failed[0] if failed else "it would have taken too long"
+            text = f"no snapshot at the end: {words}"
+            self._writing.event(EventType.NOTE, json_body({"text": text}), boottime_ns())
+            return
+        for type_, body in found:
+            self._writing.event(type_, json_body(body), boottime_ns())
 
     def _cut_to_whole_chunks(self) -> None:
         """A chunk that is cut is of no use; without it the file is whole to its last byte."""

@@ -9,6 +9,7 @@ from qtapture.capture.processes import ProcFacts, read_processes
 from qtapture.capture.socket_counts import read_socket_counts
 from qtapture.capture.sockets import iter_sockets, network_namespaces
 from qtapture.source import EventType
+from qtapture.timebase import boottime_ns
 
 __all__ = ["comm_pids", "iter_end_snapshot", "iter_snapshot"]
 
@@ -38,12 +39,14 @@ def iter_end_snapshot(
     """
     processes = {pid: p for pid, p in read_processes().items() if p.exe and pid not in own}
     wanted = sorted(_wanted(scope, processes) | members & processes.keys())
+    counted_ns = boottime_ns()
     counts = read_socket_counts(network_namespaces(processes))
     for body in iter_sockets(processes, wanted):
         ports = {body["local_port"], body["peer_port"]}
         if body["state"] == _ESTABLISHED and not (scope.ports and not ports & set(scope.ports)):
             read, written = counts.get((body["netns"], body["inode"]), (None, None))
-            yield EventType.SOCKET, {**body, "at": "end", "read": read, "written": written}
+            more = {"at": "end", "counted_ns": counted_ns, "read": read, "written": written}
+            yield EventType.SOCKET, {**body, **more}
 
 
 def comm_pids(comms: tuple[str, ...]) -> tuple[int, ...]:

@@ -15,9 +15,9 @@ from qtapture.timebase import boottime_ns
 
 __all__ = ["Writing"]
 
-# Copies wait here while one chunk is compressed: enough to keep the drain going for the 10 ms
-# that takes, little beside the rings.
-_MOST_QUEUED = 8 << 20
+# Copies wait here while others are compressed: a burst that the rings alone would not hold (a
+# full ring is 40 ms of what two cores can say), and half of what the rings take.
+_MOST_QUEUED = 32 << 20
 # Sealing is the writer's own business, but it has no clock: it is asked so often.
 _TICK_SECONDS = 0.05
 _EVENT_COST = 64  # bytes that an event's own Python objects weigh, roughly

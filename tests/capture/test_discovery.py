@@ -11,8 +11,10 @@ import pytest
 from qtapture.capture import discovery as module
 from qtapture.capture.attach_points import FUNCTIONS
 from qtapture.capture.discovery import Discovery
+from qtapture.capture.elf import ElfFacts
 from qtapture.capture.mappings import MappedFile
 from qtapture.capture.parser_child import parse
+from qtapture.capture.parsing import FAILED, Parsed
 
 PROGRAMS = {
     "on_ssl_return": 0,
@@ -158,3 +160,15 @@ def test_a_file_without_points_is_decided_and_forgotten(attached) -> None:
     assert found.is_decided(plain.key)
     assert made == []
     assert found.new == []
+
+
+def test_a_file_on_which_the_parser_failed_is_told_as_such(library: Path, attached) -> None:
+    attached()
+    found = Discovery(lambda _: Parsed(facts=ElfFacts(detail=FAILED)))
+    found.arm(PROGRAMS, linker=False, attach="multi")
+    attachment = found.decide(mapped(library))
+    assert found.new == [attachment]
+    assert attachment.tls
+    described = attachment.described()
+    assert described["hooked"] is False
+    assert described["detail"] == "the parser failed on it"

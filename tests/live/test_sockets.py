@@ -328,3 +328,15 @@ def test_nothing_is_crossed_however_descriptors_travel(tmp_path: Path, hooks: st
     assert twice.decode() == "".join(f"c{word}" for word in ten + ten)
     assert passed.decode() == "".join([*(f"D{w}" for w in ten), *(f"d{w}" for w in ten)])
     assert again.decode() == "".join(f"e{word}" for word in ten)
+
+
+def test_open_connections_of_the_command_have_the_kernels_counts_too(tmp_path: Path) -> None:
+    # Nothing is read from standard input: it goes on at once, and the duration ends before it.
+    result = record_command(
+        tmp_path,
+        *("/usr/bin/python3", "-c", _OPEN.replace("time.sleep(60)", "time.sleep(2)")),
+        options=("--duration", "1s"),
+    )
+    assert "ended by duration" in result.stderr
+    (connection,) = json.loads(run("info", "--json", result.session))["connections"]
+    assert (connection["bytes_c2s"], connection["verdict"]) == (100_000, "complete")

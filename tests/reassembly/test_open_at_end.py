@@ -18,6 +18,7 @@ def ended(host: Host, socket, *, read: int | None, written: int | None) -> None:
         at="end",
         state="ESTABLISHED",
         inode=socket.inode,
+        counted_ns=host.tick(),
         read=read,
         written=written,
     )
@@ -58,6 +59,17 @@ def test_an_older_connection_is_partial_only_if_it_had_said_something_before(bef
     ended(host, socket, read=0, written=before + 500)
     codes = {(reason.code, reason.direction) for reason in only(host).reasons}
     assert ((ReasonCode.OLDER_THAN_RECORDING, Direction.C2S) in codes) == bool(before)
+
+
+def test_what_is_said_after_the_count_proves_nothing_about_before():
+    host = Host()
+    socket = host.run("curl").older(*ENDS)
+    socket.kernel[1] = 300
+    socket.send(b"x" * 500)
+    ended(host, socket, read=0, written=800)
+    socket.send(b"y" * 400)
+    codes = {reason.code for reason in only(host).reasons}
+    assert ReasonCode.OLDER_THAN_RECORDING in codes
 
 
 def test_without_counts_nothing_is_concluded():
