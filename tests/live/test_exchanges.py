@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,22 @@ def test_a_port_scope_leaves_out_what_speaks_elsewhere(nginx: Nginx, tmp_path: P
         bytes(r.data) for r in open_session(recorded.session).iter_records() if hasattr(r, "ring")
     ]
     assert not any(b"not asked for" in data for data in slices)
+
+
+def test_a_program_that_speaks_tls_through_a_bio_is_seen(nginx: Nginx, tmp_path: Path) -> None:
+    """BIO_f_ssl calls what SSL_read calls, never SSL_read itself: openssl s_server -www."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    pair = ("-cert", nginx.certificate.path, "-key", nginx.certificate.key)
+    command = ["openssl", "s_server", "-www", "-quiet", "-accept", str(port), *map(str, pair)]
+    with (
+        subprocess.Popen(command, stdout=subprocess.DEVNULL) as server,
+        Recording(tmp_path / "a.qtap", ("--pid", server.pid)) as recording,
+    ):
+        run_client([*curl(nginx.certificate.path), "--http1.0", f"https://localhost:{port}/"])
+        recording.stop()
+        server.kill()
+    (seen,) = exchanges(tmp_path / "a.qtap")
+    assert (seen.method, seen.target, seen.status) == ("GET", "/", 200)
+    assert b"s_server" in seen.body
