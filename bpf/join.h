@@ -67,27 +67,6 @@ static inline void join(void *ctx, u64 sk, struct qt_sock_entry *e, u64 ssl, u32
 	count(QT_KIND_CONTROL, 0, control_out(ctx, &s, sizeof(s)));
 }
 
-/* The TLS call that this thread is inside of: its place among the frames, QT_FRAMES if none. */
-static inline u64 enclosing_call(struct qt_thread *t, u64 sp)
-{
-	u64 top = t->depth - 1;
-
-	QT_OPAQUE(top);
-	if (top >= QT_FRAMES || t->frames[top].sp <= sp)
-		return QT_FRAMES;
-	return top;
-}
-
-static inline u64 enclosing_ssl(u64 sp)
-{
-	u64 id = bpf_get_current_pid_tgid();
-	struct qt_thread *t = threads_get(&id);
-	u64 at = t ? enclosing_call(t, sp) : QT_FRAMES;
-
-	QT_OPAQUE(at);
-	return t && at < QT_FRAMES ? t->frames[at].ssl : 0;
-}
-
 static inline void maybe_join(void *ctx, u64 sk, struct qt_sock_entry *e, u64 sp, u8 *head, u64 n,
 			      u32 dir)
 {

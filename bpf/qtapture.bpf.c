@@ -6,6 +6,7 @@
 #include "common.h"
 #include "process.h"
 #include "socket.h"
+#include "frames.h"
 #include "join.h"
 #include "payload.h"
 #include "syscalls.h"
