@@ -80,7 +80,7 @@ def test_whoever_fills_the_queue_waits_until_there_is_room() -> None:
     filled = threading.Event()
 
     def fill() -> None:
-        for _ in range(400):  # 24 MB, three times what may wait
+        for _ in range(1600):  # 96 MB, three times what may wait
             made.slice(0, 0, record)
         filled.set()
 
@@ -95,7 +95,7 @@ def test_whoever_fills_the_queue_waits_until_there_is_room() -> None:
 
 def test_an_error_of_the_disk_is_kept_and_nobody_waits_for_ever() -> None:
     made = writing(Broken())
-    for number in range(400):
+    for number in range(1600):
         made.slice(0, 0, perf_record(bytes([number % 251]) * 60_000))
     made.settle()
     assert isinstance(made.error, OSError)
